@@ -1,0 +1,375 @@
+"""Read the environment once, into frozen values grouped by concern.
+
+This is the only module that knows names of environment variables. `docs/settings.md` is generated from
+`VARIABLES` (`batuta settings`), and a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from app.errors import SettingsError
+
+SECRET = "********"  # noqa: S105 - what is shown instead of one
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable: its name, how it is read, its default and what it does."""
+
+    name: str
+    read: Callable[[str], Any]
+    default: Any
+    meaning: str
+    secret: bool = False
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _names(raw: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in raw.split(",") if part.strip())
+
+
+def _flag(raw: str) -> bool:
+    if raw.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if raw.lower() in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError("must be 1 or 0")
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(raw: str) -> int:
+        value = int(raw)
+        if not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return value
+
+    return read
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def read(raw: str) -> float:
+        value = float(raw)
+        if not low <= value <= high:  # also refuses nan
+            raise ValueError(f"must be a number from {low} to {high}")
+        return value
+
+    return read
+
+
+def _money(raw: str) -> Decimal:
+    try:
+        value = Decimal(raw)
+    except InvalidOperation:
+        raise ValueError("must be an amount of dollars") from None
+    if not value.is_finite() or value < 0:
+        raise ValueError("must be an amount of dollars, 0 or more")
+    return value
+
+
+def _url(raw: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+(/[^\s]*)?", raw):
+        raise ValueError("must be an http or https address")
+    return raw.rstrip("/")
+
+
+def _database_url(raw: str) -> str:
+    if not re.match(r"postgres(ql)?(\+psycopg2)?://", raw):
+        raise ValueError("must start with postgresql://")
+    return re.sub(r"^postgres(ql)?(\+psycopg2)?://", "postgresql+psycopg2://", raw)
+
+
+def _redis_url(raw: str) -> str:
+    if not re.match(r"(rediss?|unix)://", raw):
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return raw
+
+
+def _zone(raw: str) -> str:
+    try:
+        ZoneInfo(raw)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be the name of a time zone, such as Europe/Madrid") from None
+    return raw
+
+
+def _cron(raw: str) -> str:
+    if len(raw.split()) != 5:  # noqa: PLR2004 - minute hour day month weekday
+        raise ValueError("must have five fields: minute hour day month weekday")
+    return raw
+
+
+def _level(raw: str) -> str:
+    if raw.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+        raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return raw.upper()
+
+
+PORT_MAX = 65_535
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable("HOST", _text, "127.0.0.1", "Address the web process binds to; another than loopback needs a token."),
+    Variable("PORT", _whole(1, PORT_MAX), 8001, "Port of the HTTP door."),
+    Variable("FLOWER_PORT", _whole(1, PORT_MAX), 5555, "Port of Flower under `batuta up`."),
+    Variable("API_TOKENS", _names, (), "Tokens as `name:scope:token`, comma-separated; scope is client or admin.", secret=True),
+    Variable("DATA_DIR", Path, Path("var"), "Where embedded servers, assets, artifacts and logs live."),
+    Variable("DATABASE_URL", _database_url, "", "PostgreSQL 15+ with pgvector; empty: the embedded server under DATA_DIR.", secret=True),
+    Variable("REDIS_URL", _redis_url, "", "Redis 6+; empty: the embedded server under DATA_DIR.", secret=True),
+    Variable("DATABASE_POOL_SIZE", _whole(1, 200), 20, "Connections a process may hold besides its journal's own."),
+    Variable("LOG_LEVEL", _level, "INFO", "Least level that is logged."),
+    Variable("TIMEZONE", _zone, "UTC", "Zone in which BATCH_CRON is meant."),
+    Variable("BATCH_CRON", _cron, "0 6 * * *", "When the daily batch starts."),
+    Variable("BATCH_CATCH_UP_H", _number(0, 24), 6.0, "Hours after the cron instant in which a missed batch is still started."),
+    Variable("MAX_CONCURRENT_WORKFLOWS", _whole(1, 100_000), 1000, "Runs that may be under way at once; the rest wait in order."),
+    Variable("MAX_QUEUE_DEPTH", _whole(1, 10_000_000), 10_000, "Messages in all queues above which new work is refused (503)."),
+    Variable("WORKER_PROCESSES", _whole(1, 64), 2, "I/O worker processes under `batuta up`."),
+    Variable("WORKER_CONCURRENCY", _whole(1, 10_000), 1000, "Steps one I/O worker process holds at once."),
+    Variable("WORKER_THREADS", _whole(1, 1000), 32, "Threads an I/O worker keeps for agents and tools that block."),
+    Variable("WEB_THREADS", _whole(2, 1000), 32, "Threads of the web process; half of them may wait for runs."),
+    Variable("LEASE_S", _number(1, 300), 10.0, "Seconds without renewal after which a process counts as dead."),
+    Variable("STEP_TIMEOUT_S", _number(0.1, 86_400), 300.0, "Time limit of a step that sets none."),
+    Variable("EVENT_STREAM_LENGTH", _whole(10, 1_000_000), 1000, "Events a run keeps in its Redis stream."),
+    Variable("EVENT_STREAM_TTL_S", _whole(60, 31_536_000), 86_400, "Seconds after which a run's Redis stream expires."),
+    Variable("RETENTION_DAYS", _number(0.01, 36_500), 30.0, "Days an ended run is kept."),
+    Variable("CALLBACK_ALLOWED_HOSTS", _names, (), "Hosts a callback_url may name; they may be private."),
+    Variable("CALLBACK_SECRET", _text, "", "Key of the callbacks' signature.", secret=True),
+    Variable("CALLBACK_WINDOW_H", _number(0.001, 720), 24.0, "Hours for which a failing callback is tried again."),
+    Variable("EXTENSIONS", _names, (), "Modules with `register(catalog)` that bring agents and tools of your own."),
+    Variable("LIKE_THRESHOLD", _whole(1, 1_000_000), 25, "Likes that start a learning cycle."),
+    Variable("EXPLORATION_RATE", _number(0, 1), 0.2, "Share of prompts that explore."),
+    Variable("DEFAULT_BATCH_IDEAS", _whole(0, 50), 5, "Ideas of a batch when nothing else says."),
+    Variable("DEFAULT_NUM_PROMPTS", _whole(0, 500), 12, "Prompts of a batch when nothing else says."),
+    Variable("DEFAULT_RENDERER", _text, "ImageFX", "Renderer when nothing else says."),
+    Variable("STUDIO_FALLBACK", _flag, False, "Let the plain way fill in when a configured service fails."),
+    Variable("OPTIMIZER_SERVICE_URL", _url, "", "The Optimizer's address; empty: ours does the work."),
+    Variable("STRATEGIST_SERVICE_URL", _url, "", "The Strategist's address; empty: ours does the work."),
+    Variable("GENERATOR_SERVICE_URL", _url, "", "The Generator's address; empty: ours does the work."),
+    Variable("STRATEGIST_TIMEOUT_S", _number(0.1, 3600), 120.0, "Time limit of a call to the Strategist."),
+    Variable("GENERATOR_TIMEOUT_S", _number(0.1, 3600), 300.0, "Time limit of a call to the Generator."),
+    Variable("TRAIN_TIMEOUT_S", _number(0.1, 7200), 600.0, "Time limit of the Optimizer's training."),
+    Variable("SCORE_TIMEOUT_S", _number(0.1, 3600), 120.0, "Time limit of the Optimizer's scoring."),
+    Variable("UPDATE_TIMEOUT_S", _number(0.1, 3600), 30.0, "Time limit of handing preferences to the Generator."),
+    Variable("WARMUP_TIMEOUT_S", _number(0.1, 600), 60.0, "Time limit of one warm-up attempt of a remote service."),
+    Variable("AIRTABLE_API_KEY", _text, "", "Personal access token for Airtable.", secret=True),
+    Variable("AIRTABLE_BASE_ID", _text, "", "Airtable base."),
+    Variable("AIRTABLE_STRUCTURES_TABLE_ID", _text, "", "Table of structures."),
+    Variable("AIRTABLE_BATCH_SETTINGS_TABLE_ID", _text, "", "Table of the daily batch's settings."),
+    Variable("AIRTABLE_PROMPTS_TABLE_ID", _text, "", "Table of prompts."),
+    Variable("AIRTABLE_HISTORY_TABLE_ID", _text, "", "Table of the prompts' history."),
+    Variable("AIRTABLE_DESIGNERS_TABLE_ID", _text, "", "Table of designers; empty: left out."),
+    Variable("AIRTABLE_GARMENTS_TABLE_ID", _text, "", "Table of garments; empty: left out."),
+    Variable("AIRTABLE_ENDPOINT_URL", _url, "https://api.airtable.com", "Base address of Airtable's API."),
+    Variable("AIRTABLE_PENALTY_S", _number(0, 300), 30.0, "Seconds Airtable refuses everything after a 429."),
+    Variable("OPENAI_API_KEY", _text, "", "Key for OpenAI, or for any server that speaks its wire.", secret=True),
+    Variable("OPENAI_BASE_URL", _url, "", "Any OpenAI-compatible server (with /v1); a key is then optional."),
+    Variable("ORCHESTRATION_CONFIG", Path, Path("orchestration_config.json"), "Registry of models, prices, fallbacks and limits."),
+    Variable("MAX_COST_PER_DAY_DOLLARS", _money, None, "Hard limit of a day's spending of the installation; empty: none."),
+    Variable("MAX_COST_PER_OWNER_DAY_DOLLARS", _money, None, "Hard limit of a day's spending of one owner; empty: none."),
+)
+_BY_NAME = {variable.name: variable for variable in VARIABLES}
+
+
+@dataclass(frozen=True)
+class WebSettings:
+    """The HTTP door."""
+
+    host: str
+    port: int
+    flower_port: int
+    threads: int
+    api_tokens: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class StorageSettings:
+    """The two servers and the folder. Empty addresses mean the embedded servers."""
+
+    data_dir: Path
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    pool_size: int
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """The engine's limits; times in seconds unless the name says otherwise."""
+
+    max_concurrent_workflows: int
+    max_queue_depth: int
+    worker_processes: int
+    worker_concurrency: int
+    worker_threads: int
+    lease_s: float
+    step_timeout_s: float
+    event_stream_length: int
+    event_stream_ttl_s: int
+    retention_days: float
+    callback_allowed_hosts: tuple[str, ...]
+    callback_secret: str = field(repr=False)
+    callback_window_h: float
+    extensions: tuple[str, ...]
+    max_cost_per_day_usd: Decimal | None
+    max_cost_per_owner_day_usd: Decimal | None
+
+
+@dataclass(frozen=True)
+class ScheduleSettings:
+    """When the daily batch starts."""
+
+    timezone: str
+    batch_cron: str
+    batch_catch_up_h: float
+
+
+@dataclass(frozen=True)
+class AirtableSettings:
+    """Airtable; `configured` when key, base and the wanted table are there."""
+
+    api_key: str = field(repr=False)
+    base_id: str
+    structures_table: str
+    batch_settings_table: str
+    prompts_table: str
+    history_table: str
+    designers_table: str
+    garments_table: str
+    endpoint_url: str
+    penalty_s: float
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a key and a base."""
+        return bool(self.api_key and self.base_id)
+
+
+@dataclass(frozen=True)
+class StudioSettings:
+    """Batches, likes and the three sibling services."""
+
+    like_threshold: int
+    exploration_rate: float
+    default_batch_ideas: int
+    default_num_prompts: int
+    default_renderer: str
+    fallback: bool
+    optimizer_url: str
+    strategist_url: str
+    generator_url: str
+    strategist_timeout_s: float
+    generator_timeout_s: float
+    train_timeout_s: float
+    score_timeout_s: float
+    update_timeout_s: float
+    warmup_timeout_s: float
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Model providers."""
+
+    openai_api_key: str = field(repr=False)
+    openai_base_url: str
+    registry_path: Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the environment says."""
+
+    web: WebSettings
+    storage: StorageSettings
+    engine: EngineSettings
+    schedule: ScheduleSettings
+    airtable: AirtableSettings
+    studio: StudioSettings
+    models: ModelSettings
+    log_level: str
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read and check every variable.
+
+        Args:
+            environ: usually `os.environ`; an empty value counts as unset.
+
+        Raises:
+            SettingsError: lists every variable that cannot be used, never a secret's value.
+        """
+        values, problems = _read_all(environ)
+        problems += [f"API_TOKENS: {problem}" for problem in _token_problems(values.get("API_TOKENS", ()))]
+        if problems:
+            raise SettingsError(problems)
+        return cls._from_values(values)
+
+    @classmethod
+    def _from_values(cls, v: Mapping[str, Any]) -> Settings:
+        return cls(
+            web=WebSettings(v["HOST"], v["PORT"], v["FLOWER_PORT"], v["WEB_THREADS"], v["API_TOKENS"]),
+            storage=StorageSettings(v["DATA_DIR"], v["DATABASE_URL"], v["REDIS_URL"], v["DATABASE_POOL_SIZE"]),
+            engine=EngineSettings(
+                v["MAX_CONCURRENT_WORKFLOWS"], v["MAX_QUEUE_DEPTH"], v["WORKER_PROCESSES"], v["WORKER_CONCURRENCY"],
+                v["WORKER_THREADS"], v["LEASE_S"], v["STEP_TIMEOUT_S"], v["EVENT_STREAM_LENGTH"], v["EVENT_STREAM_TTL_S"],
+                v["RETENTION_DAYS"], v["CALLBACK_ALLOWED_HOSTS"], v["CALLBACK_SECRET"], v["CALLBACK_WINDOW_H"],
+                v["EXTENSIONS"], v["MAX_COST_PER_DAY_DOLLARS"], v["MAX_COST_PER_OWNER_DAY_DOLLARS"],
+            ),
+            schedule=ScheduleSettings(v["TIMEZONE"], v["BATCH_CRON"], v["BATCH_CATCH_UP_H"]),
+            airtable=AirtableSettings(
+                v["AIRTABLE_API_KEY"], v["AIRTABLE_BASE_ID"], v["AIRTABLE_STRUCTURES_TABLE_ID"],
+                v["AIRTABLE_BATCH_SETTINGS_TABLE_ID"], v["AIRTABLE_PROMPTS_TABLE_ID"], v["AIRTABLE_HISTORY_TABLE_ID"],
+                v["AIRTABLE_DESIGNERS_TABLE_ID"], v["AIRTABLE_GARMENTS_TABLE_ID"], v["AIRTABLE_ENDPOINT_URL"],
+                v["AIRTABLE_PENALTY_S"],
+            ),
+            studio=StudioSettings(
+                v["LIKE_THRESHOLD"], v["EXPLORATION_RATE"], v["DEFAULT_BATCH_IDEAS"], v["DEFAULT_NUM_PROMPTS"],
+                v["DEFAULT_RENDERER"], v["STUDIO_FALLBACK"], v["OPTIMIZER_SERVICE_URL"], v["STRATEGIST_SERVICE_URL"],
+                v["GENERATOR_SERVICE_URL"], v["STRATEGIST_TIMEOUT_S"], v["GENERATOR_TIMEOUT_S"], v["TRAIN_TIMEOUT_S"],
+                v["SCORE_TIMEOUT_S"], v["UPDATE_TIMEOUT_S"], v["WARMUP_TIMEOUT_S"],
+            ),
+            models=ModelSettings(v["OPENAI_API_KEY"], v["OPENAI_BASE_URL"], v["ORCHESTRATION_CONFIG"]),
+            log_level=v["LOG_LEVEL"],
+        )
+
+
+def _read_all(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for variable in VARIABLES:
+        raw = environ.get(variable.name, "").strip()
+        if not raw:
+            values[variable.name] = variable.default
+            continue
+        try:
+            values[variable.name] = variable.read(raw)
+        except ValueError as error:
+            shown = SECRET if variable.secret else repr(raw)
+            problems.append(f"{variable.name}={shown}: {error}")
+    return values, problems
+
+
+def _token_problems(tokens: tuple[str, ...]) -> list[str]:
+    problems = []
+    for place, token in enumerate(tokens):
+        name, _, rest = token.partition(":")
+        scope, _, secret = rest.partition(":")
+        if not name or scope not in {"client", "admin"} or len(secret) < 8:  # noqa: PLR2004 - shorter can be guessed
+            problems.append(f"entry {place + 1} must read name:scope:token, scope client or admin, token of 8 characters or more")
+    return problems
+
+
+def document_settings() -> str:
+    """Write `docs/settings.md`: a table row a variable, in order."""
+    rows = ["# Settings", "", "Generated by `batuta settings`; every variable may be left out.", "", "| variable | default | meaning |", "|---|---|---|"]
+    for variable in VARIABLES:
+        default = variable.default
+        shown = "" if default is None else ",".join(default) if isinstance(default, tuple) else str(default)
+        rows.append(f"| `{variable.name}` | {f'`{shown}`' if shown else ''} | {variable.meaning}{' Secret.' if variable.secret else ''} |")
+    return "\n".join(rows) + "\n"
