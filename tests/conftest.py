@@ -1,0 +1,145 @@
+"""Real servers for every test that asks: PostgreSQL 18 with pgvector and Redis, started once a session.
+
+`database_url` is a database of the test's own, cloned from a migrated template; `redis_url` an empty numbered
+database of the test's own. Tests that kill servers take `own_servers` instead, which nobody else uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import itertools
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+import pytest
+import redis
+import sqlalchemy as sa
+
+from app.database import create_engine, metadata
+from app.schema import ROOT, has_revisions, upgrade_schema
+from app.servers import EmbeddedPostgres, EmbeddedRedis
+from app.settings import Settings
+
+TEMPLATE = "batuta_template"
+REDIS_DATABASES = 256  # one a test, in turn
+
+
+@dataclass(frozen=True)
+class Servers:
+    """A PostgreSQL and a Redis that a test may address."""
+
+    postgres: EmbeddedPostgres
+    redis: EmbeddedRedis
+
+    def settings(self, **variables: str) -> Settings:
+        """Read settings that point at these servers; keyword arguments are environment variables."""
+        addresses = {"DATABASE_URL": self.postgres.url, "REDIS_URL": self.redis.url}
+        return Settings.from_env({**addresses, **variables})
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """The session's servers. They end with the session, also when it is killed."""
+    yield from _run_servers("batuta-test-")
+
+
+@pytest.fixture
+def own_servers() -> Iterator[Servers]:
+    """A migrated pair for one test alone, to be killed, stopped, emptied and started at will."""
+    for pair in _run_servers("batuta-own-"):
+        _migrate(pair.postgres.url)
+        yield pair
+
+
+@pytest.fixture(scope="session")
+def template(servers: Servers) -> str:
+    """The name of the migrated database that others are cloned from."""
+    _run_admin(servers.postgres, f'create database "{TEMPLATE}"')
+    _migrate(servers.postgres.url_of(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(servers: Servers, template: str) -> Iterator[str]:
+    """A fresh migrated database."""
+    name = f"test_{uuid.uuid4().hex}"
+    _run_admin(servers.postgres, f'create database "{name}" template "{template}"')
+    yield servers.postgres.url_of(name)
+    _run_admin(servers.postgres, f'drop database if exists "{name}" with (force)')
+
+
+@pytest.fixture
+def redis_url(servers: Servers) -> str:
+    """A numbered database of Redis, emptied."""
+    url = servers.redis.url_of(next(_redis_numbers))
+    client = redis.Redis.from_url(url)
+    client.flushdb()
+    client.close()
+    return url
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    """Default settings on the test's own databases and folder."""
+    return Settings.from_env({"DATABASE_URL": database_url, "REDIS_URL": redis_url, "DATA_DIR": str(tmp_path)})
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[sa.Engine]:
+    """A pool of connections to the test's own database."""
+    pool = create_engine(settings.storage)
+    yield pool
+    pool.dispose()
+
+
+_redis_numbers = itertools.cycle(range(1, REDIS_DATABASES))
+
+
+def _run_servers(prefix: str) -> Iterator[Servers]:
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    postgres = EmbeddedPostgres(folder, durable=False, die_with_parent=True)
+    memory = EmbeddedRedis(folder, databases=REDIS_DATABASES, die_with_parent=True)
+    try:
+        postgres.start()
+        memory.start()
+        yield Servers(postgres, memory)
+    finally:
+        postgres.stop()
+        memory.stop()
+        shutil.rmtree(folder)
+
+
+def _migrate(url: str) -> None:
+    if has_revisions():
+        upgrade_schema(url)
+    else:
+        _create_tables(url)
+
+
+def _create_tables(url: str) -> None:
+    for module in sorted((ROOT / "app").glob("*/tables.py")):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(f"app.{module.parent.name}.tables")
+    pool = sa.create_engine(url)
+    try:
+        with pool.begin() as connection:
+            connection.execute(sa.text("create extension if not exists vector"))
+            metadata.create_all(connection)
+    finally:
+        pool.dispose()
+
+
+def _run_admin(postgres: EmbeddedPostgres, statement: str) -> None:
+    connection = psycopg2.connect(postgres.url_of("postgres").replace("+psycopg2", ""))
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()
