@@ -1,0 +1,1 @@
+"""Structures, ideas, prompts, likes and batches: what the Anatomie users' installation is about."""
