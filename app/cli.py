@@ -1,1 +1,209 @@
-"""The command line."""
+"""Door 3: the command line. It reads arguments; `app/commands/` does the work.
+
+A new command is a function here, of a few lines, and a module there.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app import __version__
+from app.errors import BatutaError, SettingsError
+from app.settings import Settings, document_settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from app.commands.client import SystemClient
+
+SETTINGS_PAGE = Path("docs") / "settings.md"
+FAILED = 1
+UNUSABLE_SETTINGS = 2
+
+
+class Failing(click.Group):
+    """A group whose commands end with a sentence and a code instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            click.echo(str(error), err=True)
+            ctx.exit(UNUSABLE_SETTINGS)
+        except BatutaError as error:
+            click.echo(str(error), err=True)
+            ctx.exit(FAILED)
+
+
+def remote(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which running system it is about."""
+
+    @click.option("--url", envvar="BATUTA_URL", help="Address of the system; HOST and PORT say it otherwise.")
+    @click.option("--token", envvar="BATUTA_TOKEN", help="Bearer token; not needed in open loopback mode.")
+    @functools.wraps(command)
+    def with_client(*, url: str | None, token: str | None, **options: Any) -> None:
+        from app.commands.client import SystemClient, address_of
+
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise SettingsError([f"--url={url}: must be an http or https address"])
+        command(client=SystemClient(url or address_of(_settings()), token), **options)
+
+    return with_client
+
+
+@click.group(cls=Failing, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Batuta: runs workflows of AI agents, and learns from what people like."""
+
+
+@main.command()
+@click.option(
+    "--first-batch/--no-first-batch", default=False, help="Make and show a daily batch if there was none yet."
+)
+def up(*, first_batch: bool) -> None:
+    """Run the whole system in this terminal until Ctrl-C."""
+    from app.commands.up import run_system
+
+    run_system(_settings(), os.environ, first_batch=first_batch)
+
+
+@main.command()
+def doctor() -> None:
+    """Say what is configured, what answers and what is missing; exit code 1 when something needed is away."""
+    from app.commands.doctor import examine, print_findings
+
+    if not print_findings(examine(_settings()), _console()):
+        sys.exit(FAILED)
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="Only compare; exit code 1 when the page is not up to date.")
+def settings(*, check: bool) -> None:
+    """Write docs/settings.md from the settings the program knows."""
+    page = document_settings()
+    if check:
+        if not SETTINGS_PAGE.is_file() or SETTINGS_PAGE.read_text(encoding="utf-8") != page:
+            click.echo(f"{SETTINGS_PAGE} is not up to date: run `batuta settings`.", err=True)
+            sys.exit(FAILED)
+        return
+    SETTINGS_PAGE.write_text(page, encoding="utf-8")
+    click.echo(f"wrote {SETTINGS_PAGE}")
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    from app.commands.storage import reachable_database
+    from app.schema import upgrade_schema
+
+    with reachable_database(_settings()) as addressed:
+        upgrade_schema(addressed.storage.database_url)
+    click.echo("the database has the newest schema")
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
+@main.command()
+@click.option("--ideas", type=click.IntRange(0, 50), help="How many new structure ideas.")
+@click.option("--prompts", type=click.IntRange(0, 500), help="How many prompts.")
+@click.option("--renderer", help="For which renderer.")
+@remote
+def batch(client: SystemClient, ideas: int | None, prompts: int | None, renderer: str | None) -> None:
+    """Make a daily batch now, watch it, and print what it made."""
+    from app.commands.runs import start_batch
+
+    asked = {"num_ideas": ideas, "num_prompts": prompts, "renderer": renderer}
+    if not start_batch(client, {name: value for name, value in asked.items() if value is not None}, _console()):
+        sys.exit(FAILED)
+
+
+@main.command()
+@click.option("--kind", help="Only runs of this kind, such as daily_batch.")
+@click.option("--status", help="Only runs in this status, such as running.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200), help="At most so many.")
+@remote
+def runs(client: SystemClient, kind: str | None, status: str | None, limit: int) -> None:
+    """List runs, newest first."""
+    from app.commands.runs import list_runs
+
+    list_runs(client, {"kind": kind, "status": status, "page_size": limit}, _console())
+
+
+@main.command()
+@click.argument("run")
+@click.option("--once", is_flag=True, help="Print how it is now, and do not follow it.")
+@remote
+def show(client: SystemClient, run: str, *, once: bool) -> None:
+    """Follow a run to its end, then print its steps."""
+    from app.commands.runs import follow_run, show_run
+
+    console = _console()
+    show_run(client.get(f"/runs/{run}").body if once else follow_run(client, run, console), console)
+
+
+@main.command()
+@click.argument("run")
+@remote
+def cancel(client: SystemClient, run: str) -> None:
+    """Stop a run; what it paid for is kept."""
+    from app.commands.runs import cancel_run
+
+    cancel_run(client, run, _console())
+
+
+@main.group()
+def token() -> None:
+    """Make, list and revoke tokens."""
+
+
+@token.command("create")
+@click.argument("name")
+@click.option("--scope", type=click.Choice(["client", "admin"]), default="client", show_default=True)
+def token_create(name: str, scope: str) -> None:
+    """Make a token and print it, this once."""
+    from app.commands.tokens import create_token
+
+    create_token(_settings(), name, scope, _console())
+
+
+@token.command("list")
+def token_list() -> None:
+    """List the stored tokens."""
+    from app.commands.tokens import list_tokens
+
+    list_tokens(_settings(), _console())
+
+
+@token.command("revoke")
+@click.argument("token_id")
+def token_revoke(token_id: str) -> None:
+    """Shut a token out from the next request on."""
+    from app.commands.tokens import revoke_token
+
+    revoke_token(_settings(), token_id, _console())
+
+
+def _settings() -> Settings:
+    return Settings.from_env(os.environ)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+if __name__ == "__main__":
+    main()
