@@ -1,0 +1,1 @@
+"""Access: who may call, as bearer tokens with a scope."""

@@ -1,0 +1,114 @@
+"""Wait for a run as long as the caller wishes and the web threads allow, then answer."""
+
+from __future__ import annotations
+
+import re
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from flask import current_app, request
+
+from app.http.answers import answer_json
+from app.http.application import application
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flask import Response
+
+    from app.runs.model import RunView
+
+EXTENSION = "batuta.waiting"
+WAIT_MAX_S = 280.0
+_WAIT = re.compile(r'wait\s*=\s*"?(\d{1,9})"?', re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Preference:
+    """How long the caller wants to wait.
+
+    Args:
+        wait_s: 0 answers at once.
+        applied: what of the `Prefer` header was honoured, for `Preference-Applied`.
+    """
+
+    wait_s: float
+    applied: str = ""
+
+
+class WaitingRoom:
+    """Count the web threads that only wait, so that some are always left for others.
+
+    Args:
+        places: threads that may wait at once; half of all.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._places = threading.BoundedSemaphore(max(1, places))
+
+    def try_enter(self) -> bool:
+        """Take a place when one is free; it must then be left."""
+        return self._places.acquire(blocking=False)
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._places.release()
+
+    @contextmanager
+    def entered(self) -> Iterator[bool]:
+        """Hold a place for a while; yields False, and holds none, when all are taken."""
+        entered = self.try_enter()
+        try:
+            yield entered
+        finally:
+            if entered:
+                self.leave()
+
+
+def read_preference(default_s: float) -> Preference:
+    """Read `Prefer` (RFC 7240); what it says in ways we do not know is passed over, as that document asks.
+
+    Args:
+        default_s: the route's own wait.
+    """
+    wishes = [wish.strip() for line in request.headers.getlist("Prefer") for wish in line.split(",")]
+    asynchronous = any(wish.lower() == "respond-async" for wish in wishes)
+    waits = [match for wish in wishes if (match := _WAIT.fullmatch(wish))]
+    applied = ["respond-async"] if asynchronous else []
+    if not waits:
+        return Preference(0.0 if asynchronous else default_s, ", ".join(applied))
+    wait_s = min(float(waits[0].group(1)), WAIT_MAX_S)
+    return Preference(wait_s, ", ".join([*applied, f"wait={wait_s:.0f}"]))
+
+
+def wait_for_run(run_id: str, wait_s: float) -> RunView | None:
+    """Wait for a run's end.
+
+    Returns:
+        The ended run; None while it goes on, has paused for money, or when too many web threads wait already.
+    """
+    if wait_s <= 0:
+        return None
+    with room().entered() as entered:
+        return application().runs.wait_for_end(run_id, wait_s) if entered else None
+
+
+def answer_run(run_id: str, default_s: float) -> Response:
+    """Answer with the run's result, or with 202 and where to look when it goes on."""
+    preference = read_preference(default_s)
+    headers = {"Preference-Applied": preference.applied} if preference.applied else {}
+    view = wait_for_run(run_id, preference.wait_s)
+    if view is not None:
+        return answer_json(application().answers.shape(view), headers=headers)
+    # Whoever started or joined the run may see where it stands, so no owner is asked for here.
+    status = application().runs.get_run(run_id, owner=None).status
+    address = f"/runs/{run_id}"
+    accepted = {"task_id": run_id, "status": status, "status_url": address, "events_url": f"{address}/events"}
+    return answer_json(accepted, 202, {"Location": address, **headers})
+
+
+def room() -> WaitingRoom:
+    """Give the process's waiting room."""
+    return cast("WaitingRoom", current_app.extensions[EXTENSION])
