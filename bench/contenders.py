@@ -1,0 +1,46 @@
+"""Who takes part, and how each is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One system.
+
+    Attributes:
+        name: what the command line calls it.
+        title: what the table calls it.
+        module: its main process is `python -m` this.
+        copies: main processes among which the workflows are dealt out.
+        workers: worker processes that a contender with a broker starts itself.
+        packages: distributions whose versions the report names.
+        durable: whether a killed process loses no workflow.
+    """
+
+    name: str
+    title: str
+    module: str
+    copies: int = 1
+    workers: int = 2
+    packages: tuple[str, ...] = ()
+    durable: bool = True
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender("bare", "no engine (floor)", "bench.bare_system", durable=False),
+        Contender("celery", "Celery canvas", "bench.celery_system", packages=("celery", "kombu", "redis"), durable=False),
+        Contender("dbos", "DBOS", "bench.dbos_system", copies=2, packages=("dbos",)),
+        Contender(
+            "langgraph",
+            "LangGraph",
+            "bench.langgraph_system",
+            copies=2,
+            packages=("langgraph", "langgraph-checkpoint-postgres"),
+        ),
+        Contender("batuta", "Batuta", "bench.batuta_system", packages=("celery", "kombu", "redis")),
+    )
+}
