@@ -1,0 +1,118 @@
+"""A step's paid calls: written before they are sent, answered in the same place."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from app.errors import StepParked
+from app.gateway.ports import ReservedCall
+
+if TYPE_CHECKING:
+    from app.errors import StepError
+    from app.gateway.model import Usage
+    from app.runs.journal import JournalWriter
+    from app.runs.runner import Claimed
+
+
+class StepLedger:
+    """The ledger as one step sees it; implements the gateway's `CallLedger`.
+
+    Args:
+        journal: writes operations.
+        step: whose calls these are.
+        day_cap_usd: the installation's limit a day (UTC); None for none.
+        owner_cap_usd: one owner's limit a day; None for none.
+        part: which of the step's questions this ledger asks; a step that asks one has part 0.
+    """
+
+    def __init__(
+        self,
+        journal: JournalWriter,
+        step: Claimed,
+        *,
+        day_cap_usd: Decimal | None = None,
+        owner_cap_usd: Decimal | None = None,
+        part: int = 0,
+    ) -> None:
+        self._journal = journal
+        self._step = step
+        self._caps = {"day_cap_usd": _text(day_cap_usd), "owner_cap_usd": _text(owner_cap_usd)}
+        self._part = part
+        self._replace = False
+        self._stored: list[dict[str, Any]] | None = None
+
+    async def stored(self) -> ReservedCall | None:
+        """Give the step's next answered call that this try has not been given yet; None when there is no other."""
+        if self._stored is None:
+            first_try = self._step.attempts == 1
+            self._stored = [] if first_try else await self._read_stored()
+        if not self._stored:
+            return None
+        call = self._stored.pop(0)
+        return ReservedCall(call["ordinal"], call["request"], call["answer"], Decimal(str(call["cost_usd"])))
+
+    async def _read_stored(self) -> list[dict[str, Any]]:
+        answer = await self._journal.write(self._step.operation("stored_calls", part=self._part))
+        calls: list[dict[str, Any]] = answer["calls"]
+        return calls
+
+    async def reserve(
+        self, ordinal: int | None, provider: str, model: str, request: dict[str, Any], estimate_usd: Decimal
+    ) -> ReservedCall:
+        """Reserve the worst case and write the call before it is sent.
+
+        Args:
+            ordinal: None for the step's next one; the journal counts them.
+
+        Returns:
+            The ordinal, and the request to send: the stored one where this is a second try.
+
+        Raises:
+            StepParked: money does not suffice, or the step is no longer ours; the journal has parked it already.
+        """
+        del ordinal  # counted under the run's lock, where two can never be the same
+        answer = await self._journal.write(
+            self._step.operation(
+                "reserve_call",
+                provider=provider,
+                model=model,
+                agent=self._step.task.target if self._step.task.kind == "agent" else "",
+                request=request,
+                estimate_usd=str(estimate_usd),
+                part=self._part,
+                replace=self._replace,
+                **self._caps,
+            )
+        )
+        if answer.get("fenced") or answer.get("parked"):
+            raise StepParked("budget" if answer.get("parked") else "fenced")
+        self._replace = False
+        cost = answer.get("cost_usd")
+        return ReservedCall(
+            answer["ordinal"], answer["request"], answer.get("answer"), None if cost is None else Decimal(str(cost))
+        )
+
+    async def answer(self, ordinal: int, response: dict[str, Any], usage: Usage, cost_usd: Decimal) -> None:
+        """Store an answer and what it cost, before it is used; a late one settles too."""
+        await self._settle(ordinal, "answered", response=response, usage=usage.to_json(), cost_usd=str(cost_usd))
+
+    async def reject(self, ordinal: int, complaint: str) -> None:
+        """Mark an answer that cannot be used: it was paid for, and the next call asks again with the complaint."""
+        self._replace = True
+        await self._settle(ordinal, "rejected", error={"message": complaint})
+
+    async def fail(self, ordinal: int, error: StepError, sent: bool) -> None:
+        """Give the reservation back; a call that was sent and never answered stays at its estimate."""
+        described = {"code": error.code, "message": str(error)}
+        await self._settle(ordinal, "unknown" if sent else "failed", error=described)
+
+    async def _settle(self, ordinal: int, status: str, **fields: Any) -> None:
+        operation = self._step.operation("answer_call", ordinal=ordinal, status=status, **fields)
+        # What was paid for is written even when the step is stopped meanwhile.
+        await asyncio.shield(self._journal.write(operation))
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)

@@ -1,0 +1,137 @@
+"""What the engine needs from outside, and what it lends to agents and tools."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from app.errors import BatutaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from app.runs.ledger import StepLedger
+    from app.runs.model import Send
+    from app.runs.runner import Claimed
+
+
+@dataclass(frozen=True)
+class StepSummary:
+    """What a step of the same run did so far; `error` is `{"code", "message"}` or None."""
+
+    key: str
+    kind: str
+    target: str
+    status: str
+    output: Any
+    error: dict[str, Any] | None
+    reason: str | None = None
+
+
+class StepContext(Protocol):
+    """What an agent or tool is given beside its input.
+
+    `attempt` counts claims from 1; `deadline_s` is what was left of the time limit when the handler was called.
+    """
+
+    run_id: str
+    step_key: str
+    owner: str
+    attempt: int
+    deadline_s: float
+
+    def check_cancelled(self) -> None:
+        """Raise when the run was cancelled or the time limit passed; long work calls it now and then."""
+
+    def earlier_steps(self) -> list[StepSummary]:
+        """List every step of the run in journal order, as it stands now."""
+
+
+@dataclass(frozen=True)
+class Handler:
+    """One agent or tool.
+
+    Args:
+        name: what documents call it.
+        call: takes the context and the rendered input, returns JSON. A plain function runs in a worker thread, an
+            `async def` on the worker's loop. It can run more than once for a step; its docstring says why that is harmless.
+        timeout_s: its own time limit; None takes the task's or `STEP_TIMEOUT_S`.
+        purpose: a line for people.
+        slots: names and numbers of shared places it needs, over all workers.
+    """
+
+    name: str
+    call: Callable[[StepContext, dict[str, Any]], Any]
+    timeout_s: float | None = None
+    purpose: str = ""
+    slots: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the handler runs on the loop."""
+        return inspect.iscoroutinefunction(self.call)
+
+
+class DuplicateHandlerError(BatutaError):
+    """Two agents, or two tools, of one name."""
+
+    code = "duplicate_handler"
+
+
+@dataclass
+class HandlerCatalog:
+    """The agents and tools of this installation; filled by the composition root, then only read."""
+
+    agents: dict[str, Handler] = field(default_factory=dict)
+    tools: dict[str, Handler] = field(default_factory=dict)
+
+    def agent(self, handler: Handler) -> None:
+        """Add an agent."""
+        _add(self.agents, handler)
+
+    def tool(self, handler: Handler) -> None:
+        """Add a tool."""
+        _add(self.tools, handler)
+
+
+def _add(handlers: dict[str, Handler], handler: Handler) -> None:
+    if handler.name in handlers:
+        raise DuplicateHandlerError(f"There are two handlers named {handler.name!r}.")
+    handlers[handler.name] = handler
+
+
+class StepReader(Protocol):
+    """Reads the steps of a run."""
+
+    def read_steps(self, run_id: str) -> list[StepSummary]:
+        """List them in journal order."""
+
+
+@dataclass(frozen=True)
+class ModelOutcome:
+    """What a model step made: its output, and the logical name of the model that made it."""
+
+    output: Any
+    model: str
+
+
+class ModelSteps(Protocol):
+    """Does model steps; implemented over the gateway."""
+
+    async def perform(self, step: Claimed, ledger: StepLedger) -> ModelOutcome:
+        """Ask the step's model, along its fallbacks."""
+
+
+class StepSender(Protocol):
+    """Sends the messages of ready steps; implemented on Celery by `tasks/sender.py`."""
+
+    def send(self, sends: Iterable[Send]) -> None:
+        """Publish once; raise on the first failure, recovery sends the rest."""
+
+
+class QueueDepths(Protocol):
+    """Knows how many messages wait."""
+
+    def depths(self) -> dict[str, int]:
+        """Map each queue to the number of its waiting messages."""

@@ -1,0 +1,296 @@
+"""Do one step: claim it, do it with no transaction and no connection held, finish it.
+
+A coroutine a step. What blocks (a plain agent, a plain tool) runs in a thread of the worker's executor; what waits
+(a model's answer) costs no thread. The step's own time limit and its cancellation work for both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from app.errors import BatutaError, FatalError, PersistentError, ResourceError, StepError, StepParked
+from app.runs.context import HandlerContext
+from app.runs.ledger import StepLedger
+from app.runs.retry import Retry, decide
+from app.workflows.conditions import holds, names_in_condition
+from app.workflows.model import Task
+from app.workflows.variables import render
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from concurrent.futures import Executor
+
+    from app.runs.journal import Answer, JournalWriter, Operation
+    from app.runs.ports import Handler, HandlerCatalog, ModelSteps, StepReader
+
+logger = logging.getLogger(__name__)
+
+MAX_ITEMS = 1000
+HANDED_BACK = "handed back"
+RUN_CANCELLED = "run cancelled"
+
+
+@dataclass
+class Claimed:
+    """A step this process owns now; `values` is what its placeholders see, `missing` the names that have no value."""
+
+    run_id: str
+    key: str
+    fence: int
+    task: Task
+    values: dict[str, Any]
+    missing: frozenset[str]
+    item: int | None
+    rendered: Any
+    attempts: int
+    tries: dict[str, int]
+    doomed: bool
+    run_owner: str
+    run_kind: str
+
+    def operation(self, name: str, **fields: Any) -> Operation:
+        """Write an operation on this step, fenced."""
+        return {"op": name, "run": self.run_id, "key": self.key, "fence": self.fence, **fields}
+
+
+@dataclass(frozen=True)
+class RunnerParts:
+    """What a runner is made of.
+
+    Args:
+        journal: writes operations.
+        catalog: agents and tools.
+        models: does model steps; None when no gateway is composed.
+        executor: threads for handlers that block.
+        reader: reads the steps of a run, for handlers that ask.
+        step_timeout_s: limit of a step that sets none.
+    """
+
+    journal: JournalWriter
+    catalog: HandlerCatalog
+    models: ModelSteps | None
+    executor: Executor
+    reader: StepReader
+    step_timeout_s: float
+
+
+class StepRunner:
+    """Run steps on the loop it is called from."""
+
+    def __init__(self, parts: RunnerParts) -> None:
+        self._parts = parts
+        self._journal = parts.journal
+        self._active: dict[tuple[str, str], tuple[asyncio.Task[Any], Claimed]] = {}
+        self._stop_reason: dict[tuple[str, str], str] = {}
+
+    @property
+    def active_count(self) -> int:
+        """How many steps are being done now."""
+        return len(self._active)
+
+    async def run(self, run_id: str, key: str, next_key: str | None = None) -> bool:
+        """Claim a step and see it through.
+
+        Args:
+            next_key: the step that the message's own chain carries next.
+
+        Returns:
+            Whether that chain may go on: the journal sent just that step next. Otherwise the chain's tail must be dropped.
+        """
+        claim = {"op": "claim", "run": run_id, "key": key, "claim": uuid.uuid4().hex}
+        answer = await self._journal.write(claim)
+        if "refused" in answer:
+            logger.debug("step %s of run %s was refused: %s", key, run_id, answer["refused"])
+            return False
+        step = _read_claim(run_id, key, answer)
+        operation = await self._perform_guarded(step)
+        if operation["op"] == "finish" and next_key is not None:
+            operation["chained"] = next_key
+        answer = await self._write_outcome(step, operation)
+        return bool(answer.get("chained"))
+
+    def cancel_runs(self, run_ids: list[str]) -> None:
+        """Stop what runs of these runs. Call on the loop."""
+        wanted = set(run_ids)
+        self._stop([place for place in self._active if place[0] in wanted], RUN_CANCELLED)
+
+    def hand_back_all(self) -> None:
+        """Stop everything and give it back, to be done elsewhere. Call on the loop."""
+        self._stop(list(self._active), HANDED_BACK)
+
+    def _stop(self, places: list[tuple[str, str]], reason: str) -> None:
+        for place in places:
+            task, _ = self._active[place]
+            self._stop_reason.setdefault(place, reason)
+            task.cancel()
+
+    async def _perform_guarded(self, step: Claimed) -> Operation:
+        """Perform a step in a task of its own, so that stopping it never stops its finish."""
+        place = (step.run_id, step.key)
+        task = asyncio.ensure_future(self._perform(step))
+        self._active[place] = (task, step)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            reason = self._stop_reason.get(place, HANDED_BACK)
+            if reason == RUN_CANCELLED:
+                return step.operation("finish", status="cancelled", reason=reason)
+            return step.operation("park", reason=HANDED_BACK, delay_s=0)
+        except Exception as error:  # whatever a handler raises ends its step and nothing else
+            return self._failed(step, error)
+        finally:
+            self._active.pop(place, None)
+            self._stop_reason.pop(place, None)
+
+    async def _write_outcome(self, step: Claimed, operation: Operation) -> Answer:
+        try:
+            return await self._journal.write(operation)
+        except Exception as error:  # an outcome that cannot be written must not leave the step running for ever
+            logger.exception("the outcome of step %s of run %s cannot be stored", step.key, step.run_id)
+            message = f"The step's outcome cannot be stored ({type(error).__name__})."
+            return await self._journal.write(
+                step.operation("finish", status="failed", error={"code": "unstorable", "message": message})
+            )
+
+    async def _perform(self, step: Claimed) -> Operation:
+        skip = _skip(step)
+        if skip is not None:
+            return skip
+        if step.task.for_each is not None and step.item is None:
+            return _expand(step)
+        if step.task.kind == "approval":
+            return step.operation("wait", rendered=render(step.task.target, step.values))
+        if step.task.kind == "model":
+            return await self._perform_model(step)
+        return await self._perform_handler(step)
+
+    async def _perform_model(self, step: Claimed) -> Operation:
+        if self._parts.models is None:
+            raise PersistentError("No model provider is configured.", code="not_configured")
+        ledger = StepLedger(self._journal, step)
+        async with asyncio.timeout(self._limit_s(step, None)):
+            done = await self._parts.models.perform(step, ledger)
+        return step.operation("finish", status="completed", output=done.output, model=done.model)
+
+    async def _perform_handler(self, step: Claimed) -> Operation:
+        handler = self._handler(step)
+        if handler.slots:
+            answer = await self._journal.write(step.operation("slots", slots=[list(slot) for slot in handler.slots]))
+            if answer.get("parked") or answer.get("fenced"):
+                return step.operation("nothing")
+        given = step.rendered
+        if given is None:
+            given = render(step.task.input, step.values)
+            if step.task.reads() or step.item is not None:
+                # Frozen, so that a second try does the same thing whatever the code renders then.
+                await self._journal.write(step.operation("freeze", rendered=given))
+        limit_s = self._limit_s(step, handler)
+        context = HandlerContext(step, limit_s, self._parts.reader)
+        try:
+            async with asyncio.timeout(limit_s):
+                output = await self._call(handler, context, given)
+        finally:
+            context.stop()
+        return step.operation("finish", status="completed", output=output)
+
+    def _call(self, handler: Handler, context: HandlerContext, given: Any) -> Awaitable[Any]:
+        if handler.is_async:
+            call: Callable[..., Awaitable[Any]] = handler.call
+            return call(context, given)
+        return asyncio.get_running_loop().run_in_executor(self._parts.executor, handler.call, context, given)
+
+    def _handler(self, step: Claimed) -> Handler:
+        handlers = self._parts.catalog.agents if step.task.kind == "agent" else self._parts.catalog.tools
+        handler = handlers.get(step.task.target)
+        if handler is None:
+            raise FatalError(f"This worker has no {step.task.kind} named {step.task.target!r}.", code="unknown_handler")
+        return handler
+
+    def _limit_s(self, step: Claimed, handler: Handler | None) -> float:
+        return step.task.timeout_s or (handler.timeout_s if handler else None) or self._parts.step_timeout_s
+
+    def _failed(self, step: Claimed, error: Exception) -> Operation:
+        if isinstance(error, StepParked):
+            return step.operation("park", reason=error.reason, delay_s=error.delay_s)
+        cause = _step_error(step, error)
+        described = {"code": cause.code, "message": str(cause), "class": cause.error_class, **cause.details}
+        tries = step.tries.get(cause.error_class, 0) + 1
+        limit = None if step.task.retries is None else step.task.retries + 1
+        decision = decide(cause, tries, limit=limit, random=random.random)
+        if isinstance(decision, Retry):
+            return step.operation(
+                "park", reason="back-off", delay_s=decision.delay_s, error_class=cause.error_class, error=described
+            )
+        return step.operation("finish", status="failed", error=described)
+
+
+def _read_claim(run_id: str, key: str, answer: Answer) -> Claimed:
+    task = Task.from_json(answer["task"])
+    values = answer["scope"]
+    item = answer["item"]
+    if item is not None:
+        values = {**values, "item": answer["item_value"], "index": item}
+    return Claimed(
+        run_id=run_id,
+        key=key,
+        fence=answer["fence"],
+        task=task,
+        values=values,
+        missing=frozenset(answer["missing"]),
+        item=item,
+        rendered=answer["rendered"],
+        attempts=answer["attempts"],
+        tries=answer["tries"],
+        doomed=answer["doomed"],
+        run_owner=answer["run_owner"],
+        run_kind=answer["run_kind"],
+    )
+
+
+def _skip(step: Claimed) -> Operation | None:
+    task = step.task
+    if step.doomed:
+        return step.operation("finish", status="skipped", reason="what it comes after did not succeed")
+    needed = task.reads() & step.missing
+    if task.when is not None and not (names_in_condition(task.when) & step.missing):
+        judged_here = (step.item is not None) == task.judged_per_item
+        if judged_here and not holds(task.when, step.values):
+            return step.operation("finish", status="skipped", reason="when")
+    if needed:
+        names = ", ".join(sorted(needed))
+        return step.operation("finish", status="skipped", reason=f"needs {names}")
+    return None
+
+
+def _expand(step: Claimed) -> Operation:
+    items = render(step.task.for_each, step.values)
+    if not isinstance(items, list):
+        raise FatalError(f"for_each needs a list, not {_kind_of(items)}.", code="for_each_not_a_list")
+    if len(items) > MAX_ITEMS:
+        raise FatalError(f"for_each has {len(items)} items; {MAX_ITEMS} is the most.", code="for_each_too_long")
+    return step.operation("expand", items=items)
+
+
+def _kind_of(value: Any) -> str:
+    names = {str: "a text", dict: "an object", bool: "a truth value", int: "a number", float: "a number", type(None): "null"}
+    return names.get(type(value), "something else")
+
+
+def _step_error(step: Claimed, error: Exception) -> StepError:
+    if isinstance(error, StepError):
+        return error
+    if isinstance(error, TimeoutError):
+        return ResourceError("The step's time limit passed.", code="timeout")
+    if isinstance(error, MemoryError):
+        return ResourceError("The step ran out of memory.", code="memory")
+    if isinstance(error, BatutaError):
+        return FatalError(str(error), code=error.code)
+    logger.error("step %s of run %s raised", step.key, step.run_id, exc_info=error)
+    return FatalError(f"The {step.task.kind} {step.task.target!r} raised {type(error).__name__}.", code="internal")
+
+

@@ -1,0 +1,103 @@
+"""Turn a parsed workflow into the journal's rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.workflows.model import Block, BlockType, Task, Workflow
+
+if TYPE_CHECKING:
+    from app.runs.model import RunRequest
+
+WINDOW = 200  # steps of one block that may be in the queues at once, so that one run never fills them
+
+
+def submission_rows(run_id: str, request: RunRequest) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Write a run, its blocks and its steps as `batuta_submit` reads them.
+
+    Returns:
+        The run's row, the blocks' rows, the steps' rows; amounts as text, so that no float touches money.
+    """
+    workflow = request.workflow
+    run = {
+        "run_id": run_id,
+        "kind": request.kind,
+        "owner": request.owner,
+        "priority": str(request.priority),
+        "subject": request.subject,
+        "max_cost_usd": None if request.max_cost_usd is None else str(request.max_cost_usd),
+        "callback_url": request.callback_url,
+        "document": _document(workflow),
+        "variables": workflow.variables,
+    }
+    blocks = [_block_row(block) for block in workflow.blocks]
+    steps = [row for block in workflow.blocks for row in _step_rows(block, str(request.priority))]
+    return run, blocks, steps
+
+
+def _document(workflow: Workflow) -> dict[str, Any]:
+    return {"blocks": [{"type": str(block.type), "tasks": [task.key for task in block.tasks]} for block in workflow.blocks]}
+
+
+def _block_row(block: Block) -> dict[str, Any]:
+    places = 1 if block.type is BlockType.INLINE else min(WINDOW, block.max_concurrency or WINDOW)
+    return {
+        "block": block.index,
+        "type": str(block.type),
+        "latency": block.latency,
+        "remaining": len(block.tasks),
+        "places": places,
+    }
+
+
+def _step_rows(block: Block, priority: str) -> list[dict[str, Any]]:
+    shape = "inline" if block.type is BlockType.INLINE else "linear"
+    follows = _edges(block)
+    dependents: dict[str, list[str]] = {task.key: [] for task in block.tasks}
+    for key, needed in follows.items():
+        for other in needed:
+            dependents[other].append(key)
+    ancestors = _ancestors(block, follows) if block.type is BlockType.GRAPH else {}
+    return [
+        {
+            "key": task.key,
+            "block": block.index,
+            "position": position,
+            "kind": task.kind,
+            "target": task.target if task.kind != "approval" else "",
+            "task": task.to_json(),
+            "reads": sorted(task.reads()),
+            "ancestors": sorted(ancestors.get(task.key, ())),
+            "dependents": dependents[task.key],
+            "deps_left": len(follows[task.key]),
+            "output_variable": task.output_variable,
+            "queue": f"{shape}.{priority}",
+        }
+        for position, task in enumerate(block.tasks)
+    ]
+
+
+def _edges(block: Block) -> dict[str, tuple[str, ...]]:
+    """Which keys each task waits for: the one before it, none, or what it declares."""
+    if block.type is BlockType.INLINE:
+        keys = [task.key for task in block.tasks]
+        return {key: (keys[place - 1],) if place else () for place, key in enumerate(keys)}
+    if block.type is BlockType.GRAPH:
+        return {task.key: tuple(dict.fromkeys(task.depends_on)) for task in block.tasks}
+    return {task.key: () for task in block.tasks}
+
+
+def _ancestors(block: Block, follows: dict[str, tuple[str, ...]]) -> dict[str, set[str]]:
+    """Everything a task of a graph comes after. Tasks are walked so that needs come first; validation found no cycle."""
+    found: dict[str, set[str]] = {}
+    waiting: list[Task] = list(block.tasks)
+    while waiting:
+        later = []
+        for task in waiting:
+            needed = follows[task.key]
+            if all(key in found for key in needed):
+                found[task.key] = set(needed).union(*(found[key] for key in needed))
+            else:
+                later.append(task)
+        waiting = later
+    return found

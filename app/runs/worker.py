@@ -1,0 +1,136 @@
+"""Everything a worker process keeps going besides Celery: the loop its steps run on, journal, lease, recovery."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.runs.journal import JournalWriter
+from app.runs.lease import ProcessLease
+from app.runs.recovery import Recovery
+from app.runs.runner import RunnerParts, StepRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from concurrent.futures import Future
+    from typing import Any
+
+    import redis
+
+    from app.runs.outbox import CallbackDelivery
+    from app.runs.ports import HandlerCatalog, ModelSteps, QueueDepths, StepReader
+    from app.runs.publishing import EffectPublisher
+    from app.settings import EngineSettings
+
+logger = logging.getLogger(__name__)
+
+# Below the supervisor's and a container's grace; what has not finished by then is done again elsewhere.
+SHUTDOWN_GRACE_S = 20.0
+
+
+@dataclass(frozen=True)
+class WorkerParts:
+    """What a worker is composed of.
+
+    Args:
+        dsn: libpq address for the worker's own connections.
+        process_id: this incarnation.
+        role: for people, such as `io`.
+        make_publisher: takes how a wake is written, gives the publisher.
+    """
+
+    dsn: str
+    process_id: str
+    role: str
+    engine: EngineSettings
+    client: redis.Redis
+    catalog: HandlerCatalog
+    models: ModelSteps | None
+    reader: StepReader
+    depths: QueueDepths
+    make_publisher: Callable[[Callable[[str, str], None]], EffectPublisher]
+    callbacks: CallbackDelivery
+
+
+class StepWorker:
+    """Run steps in this process until closed."""
+
+    def __init__(self, parts: WorkerParts) -> None:
+        self._parts = parts
+        engine = parts.engine
+        self.publisher = parts.make_publisher(self._wake)
+        self.journal = JournalWriter(
+            parts.dsn, process_id=parts.process_id, lease_s=engine.lease_s, publish=self.publisher.publish_soon
+        )
+        self._lease = ProcessLease(
+            parts.dsn,
+            process_id=parts.process_id,
+            role=parts.role,
+            lease_s=engine.lease_s,
+            on_cancelled=self._cancel_runs,
+        )
+        self._recovery = Recovery(
+            parts.dsn,
+            client=parts.client,
+            depths=parts.depths,
+            lease_s=engine.lease_s,
+            publish=self.publisher.publish_soon,
+        )
+        self._executor = ThreadPoolExecutor(engine.worker_threads, thread_name_prefix="handler")
+        self.runner = StepRunner(
+            RunnerParts(self.journal, parts.catalog, parts.models, self._executor, parts.reader, engine.step_timeout_s)
+        )
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run_loop, name="steps", daemon=True)
+
+    def start(self) -> None:
+        """Start the threads; the lease is held before the first claim."""
+        self._thread.start()
+        self.journal.start()
+        self.publisher.start()
+        self._lease.start()
+        self._recovery.start()
+        self._parts.callbacks.start()
+
+    def submit(self, coroutine: Coroutine[Any, Any, bool]) -> Future[bool]:
+        """Run a coroutine on the worker's loop, from any thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def drain(self, grace_s: float = SHUTDOWN_GRACE_S) -> None:
+        """Let running steps finish for a while, then give back what has not. Nothing new may be submitted any more."""
+        ends_at = time.monotonic() + grace_s
+        while self.runner.active_count and time.monotonic() < ends_at:
+            time.sleep(0.05)
+        if self.runner.active_count:
+            logger.info("handing back %d steps", self.runner.active_count)
+            self.loop.call_soon_threadsafe(self.runner.hand_back_all)
+        ends_at = time.monotonic() + 3
+        while self.runner.active_count and time.monotonic() < ends_at:
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """Write and publish what is left, give the lease up, stop the threads."""
+        self._parts.callbacks.close()
+        self._recovery.close()
+        self.journal.close()
+        self.publisher.close()
+        self._lease.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(5)
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def _wake(self, run_id: str, key: str) -> None:
+        self.journal.write_soon({"op": "wake", "run": run_id, "key": key})
+
+    def _cancel_runs(self, run_ids: list[str]) -> None:
+        self.loop.call_soon_threadsafe(self.runner.cancel_runs, run_ids)
+

@@ -1,0 +1,30 @@
+"""Run migrations, then lay the journal's functions.
+
+The address comes from the caller (`batuta migrate` and the tests pass it as `sqlalchemy.url`), never from a file.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import context
+
+from app.bootstrap import load_tables
+from app.database import metadata
+from app.runs.functions import create_functions
+
+load_tables()
+
+
+def run_migrations() -> None:
+    """Migrate in one transaction, under a lock, so that two starts at once do it once."""
+    engine = sa.create_engine(context.config.get_main_option("sqlalchemy.url") or "", poolclass=sa.pool.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('batuta_migrate'))"))
+        context.configure(connection=connection, target_metadata=metadata, compare_type=True, compare_server_default=True)
+        with context.begin_transaction():
+            context.run_migrations()
+        create_functions(connection)
+    engine.dispose()
+
+
+run_migrations()

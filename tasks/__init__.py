@@ -1,0 +1,1 @@
+"""Door 2: Celery. One thin task a use case."""

@@ -1,0 +1,41 @@
+"""The Celery application that `celery -A tasks.celery_app` finds.
+
+Importing it reads no environment and connects to nothing; Celery asks for its settings when it first needs one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from celery import signals
+
+from app.broker import create_celery
+from app.settings import Settings
+from beat_schedule import beat_schedule
+from tasks.redis_loss import guard_against_redis_loss
+from tasks.registry import register_tasks
+
+
+def read_settings() -> Settings:
+    """Read the process's environment."""
+    return Settings.from_env(os.environ)
+
+
+app = create_celery(read_settings)
+app.add_defaults(lambda: {"beat_schedule": beat_schedule(read_settings().schedule)})
+register_tasks(app, read_settings)
+
+
+@signals.worker_init.connect(weak=False)
+@signals.beat_init.connect(weak=False)
+def _prepare(**_: Any) -> None:
+    guard_against_redis_loss()
+
+
+@signals.setup_logging.connect(weak=False)
+def _log(**_: Any) -> None:
+    logging.basicConfig(level=read_settings().log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
+    logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)

@@ -1,0 +1,121 @@
+"""A Celery pool that awaits steps on one loop instead of giving each a thread.
+
+`celery worker -P custom` with `CELERY_CUSTOM_WORKER_POOL=tasks.pool:AsyncioPool`. A message of a step is first *awaited*
+on the worker's loop; when its outcome is in the journal, Celery's own code for a task (tracing, chain, acknowledgement,
+events) runs as it does in every pool, and finds the outcome. Other tasks run in a few threads. So thousands of steps wait
+for answers in one process, and Celery's bookkeeping stays Celery's.
+
+Source: `celery/concurrency/base.py` and `thread.py`, Celery 5.7, for the protocol of a pool.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from celery.concurrency.base import BasePool, apply_target
+from kombu.utils.json import loads
+
+from app.broker import RUN_STEP
+from tasks.registry import next_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tasks.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+TRACERS = 2  # threads that run Celery's own code after a step; it is short and holds the interpreter anyway
+OTHERS = 8  # threads for tasks that are no steps
+
+
+class ApplyResult:
+    """What Celery's pools return for a task."""
+
+    def __init__(self, future: Future[Any]) -> None:
+        self._future = future
+
+    def get(self, timeout: float | None = None) -> Any:
+        """Wait for the task."""
+        return self._future.result(timeout)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait for the task, without its result."""
+        self._future.exception(timeout)
+
+
+class AsyncioPool(BasePool):  # type: ignore[misc]  # Celery has no types
+    """Await steps; run the rest in threads."""
+
+    body_can_be_buffer = False
+    signal_safe = False
+
+    def on_start(self) -> None:
+        """Compose the process and start its loop before the first message comes."""
+        self._runtime: Runtime = self.app.batuta_runtime
+        self._tracers = ThreadPoolExecutor(TRACERS, thread_name_prefix="tracer")
+        self._others = ThreadPoolExecutor(OTHERS, thread_name_prefix="task")
+        _ = self._runtime.worker
+
+    def on_apply(
+        self,
+        target: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        callback: Callable[..., Any] | None = None,
+        accept_callback: Callable[..., Any] | None = None,
+        **_: Any,
+    ) -> ApplyResult:
+        """Take a task: `args` are name, id, request, body, content type and encoding, as Celery's tracer wants them."""
+        name, task_id, request, body = args[0], args[1], args[2], args[3]
+        if name != RUN_STEP:
+            return ApplyResult(self._others.submit(apply_target, target, args, kwargs, callback, accept_callback))
+        if accept_callback:
+            accept_callback(os.getpid(), time.monotonic())
+        run_id, key, following = _read_message(request, body)
+        stepped = self._runtime.submit_step(run_id, key, following)
+        done: Future[Any] = Future()
+        stepped.add_done_callback(
+            lambda future: self._tracers.submit(self._trace, future, task_id, done, target, args, kwargs, callback)
+        )
+        return ApplyResult(done)
+
+    def _trace(self, stepped: Future[bool], task_id: str, done: Future[Any], target: Any, args: Any, kwargs: Any, callback: Any) -> None:  # noqa: E501, PLR0913, PLR0917
+        error = None if stepped.cancelled() else stepped.exception()
+        if error is not None:
+            # The journal refused to hear of it; recovery comes back to the step. The message has served.
+            logger.error("a step's message ended with an error", exc_info=error)
+        go_on = not stepped.cancelled() and error is None and stepped.result()
+        self._runtime.keep_outcome(task_id, bool(go_on))
+        try:
+            apply_target(target, args, kwargs, callback)
+        except Exception:  # a pool must survive its tasks
+            logger.exception("Celery's code after a step failed")
+        finally:
+            self._runtime.outcome(task_id)
+            done.set_result(None)
+
+    def on_stop(self) -> None:
+        """Finish or hand back, then let Celery acknowledge what is done."""
+        self._runtime.worker.drain()
+        self._tracers.shutdown(wait=True)
+        self._others.shutdown(wait=True, cancel_futures=True)
+        self._runtime.close()
+
+    on_terminate = on_stop
+
+    def _get_info(self) -> dict[str, Any]:
+        info: dict[str, Any] = super()._get_info()
+        info.update({"max-concurrency": self.limit, "active": self._runtime.worker.runner.active_count})
+        return info
+
+
+def _read_message(request: dict[str, Any], body: Any) -> tuple[str, str, str | None]:
+    """Read ids and the chain's next step from a protocol-2 body: `[args, kwargs, {callbacks, chain, ...}]`."""
+    parts = loads(body) if isinstance(body, (str, bytes, memoryview)) else body
+    kwargs, embedded = parts[1], parts[2]
+    return kwargs["run"], kwargs["step"], next_step(embedded.get("chain"))

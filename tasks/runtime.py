@@ -1,0 +1,73 @@
+"""What a worker process holds besides Celery; composed at its first use, never at import."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from app.bootstrap import Application, build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from app.runs.worker import StepWorker
+    from app.settings import Settings
+
+
+class Runtime:
+    """The composed application and the step worker of this process.
+
+    Args:
+        read_settings: called at the first use.
+    """
+
+    def __init__(self, read_settings: Callable[[], Settings]) -> None:
+        self._read_settings = read_settings
+        self._lock = threading.Lock()
+        self._application: Application | None = None
+        self._worker: StepWorker | None = None
+        self._outcomes: dict[str, bool] = {}
+
+    @property
+    def application(self) -> Application:
+        """The composed application."""
+        with self._lock:
+            if self._application is None:
+                self._application = build(self._read_settings())
+            return self._application
+
+    @property
+    def worker(self) -> StepWorker:
+        """The started step worker."""
+        application = self.application
+        with self._lock:
+            if self._worker is None:
+                self._worker = application.make_worker("io")
+                self._worker.start()
+            return self._worker
+
+    def submit_step(self, run_id: str, key: str, next_key: str | None) -> Future[bool]:
+        """Start a step on the worker's loop."""
+        worker = self.worker
+        return worker.submit(worker.runner.run(run_id, key, next_key))
+
+    def run_step(self, run_id: str, key: str, next_key: str | None) -> bool:
+        """Do a step and wait for it; for pools that give each task a thread or a process."""
+        return self.submit_step(run_id, key, next_key).result()
+
+    def keep_outcome(self, task_id: str, go_on: bool) -> None:
+        """Keep what a step's coroutine answered until Celery's own code for its task runs."""
+        self._outcomes[task_id] = go_on
+
+    def outcome(self, task_id: str) -> bool | None:
+        """Take what was kept; None when this process did not await the step."""
+        return self._outcomes.pop(task_id, None)
+
+    def close(self) -> None:
+        """Finish or hand back what runs, then stop."""
+        with self._lock:
+            if self._worker is not None:
+                self._worker.drain()
+                self._worker.close()
+                self._worker = None
