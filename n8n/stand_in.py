@@ -20,6 +20,7 @@ import urllib.error
 import urllib.request
 import uuid
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
@@ -93,7 +94,7 @@ class StandIn:
             body, status, answer = self.answers[key]
             return (status, answer) if body == request.body else _problem(409, "The key was used with another body.")
         status, answer = self._fresh_answer(request)
-        if status < 400:  # noqa: PLR2004 - an error does not use a key up
+        if status < HTTPStatus.BAD_REQUEST:  # an error does not use a key up
             self.answers[key] = (request.body, status, answer)
         return status, answer
 
@@ -122,10 +123,11 @@ class StandIn:
         return 202, _accepted(run_id)
 
     def _run(self, run_id: str) -> dict[str, Any]:
-        run = {"task_id": run_id, "kind": "workflow", "status": "completed", "error": None, "steps": []}
+        run: dict[str, Any] = {"task_id": run_id, "kind": "workflow", "status": "completed", "error": None, "steps": []}
         run["cost"] = {"tokens": 0, "dollars": 0.0}
         if self.mood == "failing":
-            step = {"key": "0.0", "status": "failed", "error": {"code": "fatal", "message": "The stand-in was told to fail."}}
+            error = {"code": "fatal", "message": "The stand-in was told to fail."}
+            step = {"key": "0.0", "status": "failed", "error": error}
             return run | {"status": "failed", "result": {"status": "failed", "result": {}}, "steps": [step]}
         if run_id in self.callbacks:
             return run | {"result": {"status": "completed", "result": {"ideas": ["one", "two", "three"]}, "errors": []}}
@@ -145,11 +147,12 @@ class StandIn:
         body = json.dumps({"status": "completed", "result": {"note": "señal"}}, ensure_ascii=False).encode()
         key = self.secret if signed else "another key"
         signature = "sha256=" + hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
-        headers = {"Content-Type": "application/json", "X-Batuta-Signature": signature, "X-Batuta-Delivery": str(uuid.uuid4())}
+        headers = {"X-Batuta-Signature": signature, "X-Batuta-Delivery": str(uuid.uuid4())}
+        headers["Content-Type"] = "application/json"
         give_up = time.monotonic() + within_s
         while True:
             status = post(url, body, headers)[0]
-            if status < 400 or time.monotonic() > give_up:  # noqa: PLR2004 - the first status that is an error
+            if status < HTTPStatus.BAD_REQUEST or time.monotonic() > give_up:
                 return status
             time.sleep(0.3)  # n8n answers 409 until its Wait node has been reached
 
@@ -170,7 +173,8 @@ def _problem(status: int, detail: str) -> tuple[int, Any]:
 
 
 def _accepted(run_id: str) -> dict[str, str]:
-    return {"task_id": run_id, "status": "running", "status_url": f"/runs/{run_id}", "events_url": f"/runs/{run_id}/events"}
+    url = f"/runs/{run_id}"
+    return {"task_id": run_id, "status": "running", "status_url": url, "events_url": f"{url}/events"}
 
 
 def _manual_answer(request: Request) -> tuple[int, Any]:
@@ -211,7 +215,8 @@ class _StandInHandler(BaseHTTPRequestHandler):
         status, answer = self.server.knows.answer(request)
         raw = json.dumps(answer).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json" if status < 400 else "application/problem+json")  # noqa: PLR2004
+        problem = status >= HTTPStatus.BAD_REQUEST
+        self.send_header("Content-Type", "application/problem+json" if problem else "application/json")
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
         self.wfile.write(raw)
@@ -244,7 +249,7 @@ class MailSink(socketserver.ThreadingTCPServer):
 
 class _MailHandler(socketserver.StreamRequestHandler):
     server: MailSink
-    REPLIES: ClassVar = {"EHLO": "250 sink", "HELO": "250 sink", "MAIL": "250 ok", "RCPT": "250 ok", "RSET": "250 ok", "NOOP": "250 ok"}
+    REPLIES: ClassVar = dict.fromkeys(("EHLO", "HELO", "MAIL", "RCPT", "RSET", "NOOP"), "250 ok")
 
     def handle(self) -> None:
         self._say("220 sink")
