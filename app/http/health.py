@@ -58,7 +58,7 @@ def get_service() -> dict[str, Any]:
     return {"service": "batuta", "version": __version__, "status": "running", "docs": "/docs"}
 
 
-@resource.serves(Route(path="/health", answer=HealthSchema, rule=OPEN, problems=()))
+@resource.serves(Route(path="/health", answer=HealthSchema, rule=OPEN, also={503: HealthSchema}))
 def get_health() -> Response:
     """Say how the service is; 503 while the database or the broker is away."""
     report = application().health.report()

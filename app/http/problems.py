@@ -55,13 +55,16 @@ STATUSES: dict[type[BaseException], HTTPStatus] = {
     errors.SettingsError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.BatutaError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+BROKER_AWAY: tuple[type[Exception], ...] = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    BrokerError,
+)
 AWAY: tuple[type[Exception], ...] = (
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.InterfaceError,
     sqlalchemy.exc.TimeoutError,
-    redis.exceptions.ConnectionError,
-    redis.exceptions.TimeoutError,
-    BrokerError,
+    *BROKER_AWAY,
 )
 """What the drivers raise when a server does not answer or a pool is used up."""
 

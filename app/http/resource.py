@@ -25,7 +25,7 @@ from app.http.problems import flatten
 from app.http.schemas import AcceptedSchema, KeyHeaderSchema, RunHeadersSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from marshmallow import Schema, ValidationError
     from werkzeug import Request
@@ -66,6 +66,7 @@ class Route:
         headers: schema of headers it reads, besides those every POST reads.
         paged: answers with `X-Pagination`.
         starts_run: understands `Prefer`, and may answer 202.
+        also: other statuses it answers, with their schemas.
         problems: statuses it may answer besides those that follow from the rest.
         secrets: fields of the answer that are shown once and not kept for a repeated key.
     """
@@ -81,6 +82,7 @@ class Route:
     headers: type[Schema] | None = None
     paged: bool = False
     starts_run: bool = False
+    also: Mapping[int, type[Schema]] = field(default_factory=dict)
     problems: tuple[int, ...] = ()
     secrets: tuple[str, ...] = ()
     rule: Rule = field(default_factory=Rule)
@@ -137,17 +139,26 @@ class Resource:
     def _documented(self, route: Route, handler: Any) -> Any:
         blueprint = self.blueprint
         for location, read in reversed(_arguments(route)):
-            handler = blueprint.arguments(read, location=location, required=location != "json")(handler)
-        answer = route.answer(many=route.many) if route.answer else None
+            required = any(field.required for field in read().fields.values())
+            handler = blueprint.arguments(read, location=location, required=required)(handler)
+        answer = _answer_schema(route)
         headers = PAGE_HEADERS if route.paged else None
         handler = blueprint.response(route.status, answer, content_type=route.media, headers=headers)(handler)
         if route.starts_run:
             accepted = blueprint.alt_response(202, schema=AcceptedSchema, description="It goes on.", success=True)
             handler = accepted(handler)
+        for status, schema in route.also.items():
+            handler = blueprint.alt_response(status, schema=schema, success=True)(handler)
         for status in _problem_statuses(route):
             handler = blueprint.alt_response(status, response=HTTPStatus(status).name)(handler)
         security: list[dict[str, list[str]]] = [] if route.rule.is_open else [{"bearer": []}]
         return blueprint.doc(security=security)(handler)
+
+
+def _answer_schema(route: Route) -> Any:
+    if route.media != MEDIA_TYPE:
+        return {"type": "string"}
+    return route.answer(many=route.many) if route.answer else None
 
 
 def rule_of(endpoint: str | None) -> Rule:
@@ -208,4 +219,4 @@ def _problem_statuses(route: Route) -> list[int]:
         statuses |= {400, 422}
     if "<" in route.path:
         statuses |= {404}
-    return sorted(statuses)
+    return sorted(statuses - set(route.also))

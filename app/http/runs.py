@@ -56,7 +56,7 @@ def follow_events(run_id: str, headers: dict[str, Any]) -> Response:
     return stream_events(view.run_id, int(last) if _SEQUENCE.fullmatch(last) else 0)
 
 
-@resource.serves(Route(path="/runs/<run_id>/wait", answer=RunSchema, query=WaitQuerySchema))
+@resource.serves(Route(path="/runs/<run_id>/wait", answer=RunSchema, query=WaitQuerySchema, also={202: RunSchema}))
 def wait_for_end(run_id: str, query: dict[str, Any]) -> Response:
     """Wait for a run's end: 200 with the ended run, 202 with the run as it stands when the time is over."""
     runs = application().runs

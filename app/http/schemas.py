@@ -45,10 +45,10 @@ class WholeNumber(fields.Integer):
     """A whole number: digits in a text are taken, as callers send them; true, false and fractions are not."""
 
     def __init__(self, low: int = 0, high: int = INTEGER_MAX, **kwargs: Any) -> None:
-        super().__init__(strict=True, validate=validate.Range(min=low, max=high), **kwargs)
+        super().__init__(validate=validate.Range(min=low, max=high), **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if isinstance(value, bool):
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
             raise self.make_error("invalid", input=value)
         try:
             return super()._deserialize(value, attr, data, **kwargs)
@@ -75,7 +75,7 @@ class KeyHeaderSchema(Schema):
     idempotency_key = fields.String(
         data_key="Idempotency-Key",
         validate=validate.Regexp(
-            rf"[\x21-\x7e][\x20-\x7e]{{0,{KEY_LENGTH - 1}}}\Z", error="Must be 1 to 255 printable ASCII characters."
+            rf"^[!-~][ -~]{{0,{KEY_LENGTH - 1}}}$", error="Must be 1 to 255 printable ASCII characters."
         ),
         metadata={"description": "The same key and body get the same answer, for 24 hours."},
     )
