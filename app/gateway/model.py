@@ -1,0 +1,213 @@
+"""What is asked of a model, what it answers, and what that used up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+
+class Blame(StrEnum):
+    """Whose fault a failed call is, for the breaker."""
+
+    NONE = "none"
+    """The request's, or nobody's: the vendor is well."""
+    MODEL = "model"
+    """This model's server: counts towards opening its breaker."""
+    PROVIDER = "provider"
+    """The account's: key, credit or quota; nothing else of this provider will work either."""
+    RETIRED = "retired"
+    """The model is gone."""
+
+
+@dataclass(frozen=True)
+class ModelCall:
+    """One question to a model by its logical name.
+
+    Args:
+        model: logical name or alias.
+        prompt: the user's side.
+        system: instructions that come first; empty for none.
+        history: earlier turns, `{"role": "user" | "assistant", "content": text}`, oldest first.
+        images: addresses or data URIs that go with the prompt.
+        config: `temperature` 0..2, `max_tokens` 1.., `top_p` 0..1, `response_schema`; other keys are not the gateway's.
+        fallback: logical names to go to in place of the registry's; None leaves those.
+        timeout_s: most seconds for one request to a vendor.
+    """
+
+    model: str
+    prompt: str
+    system: str = ""
+    history: tuple[Mapping[str, str], ...] = ()
+    images: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    fallback: tuple[str, ...] | None = None
+    timeout_s: float = 300.0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one answer by kind. The four kinds of input do not overlap.
+
+    Args:
+        input_tokens: read anew.
+        output_tokens: written, reasoning included.
+        cache_read_tokens: read from the vendor's cache.
+        cache_write_5m_tokens: written to its cache for five minutes.
+        cache_write_1h_tokens: written to its cache for an hour.
+        reasoning_tokens: the part of the output that was not shown.
+        vendor_cost_usd: what the vendor says it charged; None when it does not say.
+        estimated: the vendor counted nothing, these are our guesses.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+    vendor_cost_usd: Decimal | None = None
+    estimated: bool = False
+
+    @property
+    def prompt_tokens(self) -> int:
+        """All input, cached or not."""
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_5m_tokens + self.cache_write_1h_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output."""
+        return self.prompt_tokens + self.output_tokens
+
+    def to_json(self) -> dict[str, Any]:
+        """Write it for a jsonb column; dollars as text."""
+        cost = self.vendor_cost_usd
+        return {**vars(self), "vendor_cost_usd": None if cost is None else str(cost)}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Usage:
+        """Read what `to_json` wrote."""
+        cost = raw.get("vendor_cost_usd")
+        return cls(**{**raw, "vendor_cost_usd": None if cost is None else Decimal(cost)})
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One request to one vendor, free of its wire's spelling.
+
+    Args:
+        provider: name in the registry.
+        model: the vendor's id.
+        logical: the logical name it stands for.
+        messages: `{"role", "content"}` in order; content is text or a list of parts
+            `{"type": "text", "text"}`, `{"type": "image", "url"}`.
+        max_tokens: most tokens of output.
+        temperature: None leaves the vendor's default.
+        top_p: None leaves the vendor's default.
+        response_schema: JSON schema the answer must fit; None for free text.
+        extra: wire parameters from the registry, sent as they are.
+        max_tokens_field: what this model calls its limit of output.
+        timeout_s: most seconds to wait.
+    """
+
+    provider: str
+    model: str
+    logical: str
+    messages: tuple[Mapping[str, Any], ...]
+    max_tokens: int
+    temperature: float | None = None
+    top_p: float | None = None
+    response_schema: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    max_tokens_field: str = "max_tokens"
+    timeout_s: float = 300.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Write it for the ledger."""
+        # Not `asdict`: it copies every message of a long conversation.
+        return {**vars(self), "messages": list(self.messages)}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> ChatRequest:
+        """Read what the ledger kept."""
+        return cls(**{**raw, "messages": tuple(raw["messages"])})
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """What a vendor answered.
+
+    Args:
+        text: the answer; empty when it only refused or was cut off.
+        finish_reason: `stop`, `length`, `content_filter`, `tool_calls`, or the vendor's own word.
+        model: the id the vendor says it used.
+        vendor_id: the answer's id at the vendor, for its support.
+        usage: what it used up.
+        refusal: what the model said in place of an answer; empty when it did not refuse.
+    """
+
+    text: str
+    finish_reason: str
+    model: str
+    vendor_id: str
+    usage: Usage
+    refusal: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Write it for the ledger."""
+        return {**vars(self), "usage": self.usage.to_json()}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> ChatAnswer:
+        """Read what the ledger kept."""
+        return cls(**{**raw, "usage": Usage.from_json(raw["usage"])})
+
+
+@dataclass(frozen=True)
+class ModelAnswer:
+    """What a step gets.
+
+    Args:
+        text: the answer.
+        data: the parsed answer when a `response_schema` was given, else None.
+        model: logical name that answered; another than asked for after a fallback.
+        provider: who served it.
+        vendor_model: the vendor's id of the model.
+        usage: of all requests this took, unusable answers included.
+        cost_usd: the same, to a millionth.
+        finish_reason: why the answer ended.
+        requests: how many answers it took; above 1 after repair.
+    """
+
+    text: str
+    data: Any
+    model: str
+    provider: str
+    vendor_model: str
+    usage: Usage
+    cost_usd: Decimal
+    finish_reason: str
+    requests: int = 1
+    structured: bool = False
+
+    @property
+    def output(self) -> Any:
+        """What the step's variable becomes: the data of a structured answer, else the text."""
+        return self.data if self.structured else self.text
+
+
+def add_usage(a: Usage, b: Usage) -> Usage:
+    """Add two usages; the vendor's cost is known only when both are."""
+    known = a.vendor_cost_usd is not None and b.vendor_cost_usd is not None
+    return Usage(
+        input_tokens=a.input_tokens + b.input_tokens,
+        output_tokens=a.output_tokens + b.output_tokens,
+        cache_read_tokens=a.cache_read_tokens + b.cache_read_tokens,
+        cache_write_5m_tokens=a.cache_write_5m_tokens + b.cache_write_5m_tokens,
+        cache_write_1h_tokens=a.cache_write_1h_tokens + b.cache_write_1h_tokens,
+        reasoning_tokens=a.reasoning_tokens + b.reasoning_tokens,
+        vendor_cost_usd=(a.vendor_cost_usd or Decimal(0)) + (b.vendor_cost_usd or Decimal(0)) if known else None,
+        estimated=a.estimated or b.estimated,
+    )

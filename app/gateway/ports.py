@@ -1,0 +1,156 @@
+"""What the gateway needs from outside: a vendor, a ledger, a breaker and a rate, each behind a protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol
+
+from app.errors import StepError
+from app.gateway.model import ChatAnswer, ChatRequest, Usage
+
+
+class ChatProvider(Protocol):
+    """A vendor that answers chats."""
+
+    name: str
+
+    async def complete(self, request: ChatRequest) -> ChatAnswer:
+        """Send one request, once.
+
+        Raises:
+            StepError: of the class that fits, with `details["sent"]` (whether the vendor may have done the work and
+                charge for it although we saw no answer) and `details["blame"]`, a `Blame`.
+        """
+
+    async def close(self) -> None:
+        """Give connections back; the next call opens new ones."""
+
+
+@dataclass(frozen=True)
+class ReservedCall:
+    """A row of the ledger that was opened, or found.
+
+    Args:
+        ordinal: its number within the step.
+        request: what to send: the stored request, which wins over one rendered anew.
+        answer: the stored answer when there is one; then nothing is sent.
+        cost_usd: what the stored answer cost.
+    """
+
+    ordinal: int
+    request: Mapping[str, Any]
+    answer: Mapping[str, Any] | None = None
+    cost_usd: Decimal | None = None
+
+
+class CallLedger(Protocol):
+    """Where one try of one step writes its paid calls; one object a try, not shared between tasks."""
+
+    async def stored(self) -> ReservedCall | None:
+        """Give the step's next answered call that this try has not been given yet; None when there is no other.
+
+        Answers that were rejected count: they were paid for, and judging them again comes to the same complaint.
+        """
+
+    async def reserve(
+        self, ordinal: int | None, provider: str, model: str, request: dict[str, Any], estimate_usd: Decimal
+    ) -> ReservedCall:
+        """Set money aside and write the call down, before it is sent.
+
+        Args:
+            ordinal: None for the step's next one.
+            provider: the vendor.
+            model: the logical name.
+            request: JSON, what would be sent.
+            estimate_usd: the worst case.
+
+        Raises:
+            StepParked: `budget`, the money does not suffice; nothing was written.
+        """
+
+    async def answer(self, ordinal: int, response: dict[str, Any], usage: Usage, cost_usd: Decimal) -> None:
+        """Store an answer and settle the money, before anybody uses the answer."""
+
+    async def reject(self, ordinal: int, complaint: str) -> None:
+        """Mark a stored answer as unusable; the next ordinal asks again with the complaint."""
+
+    async def fail(self, ordinal: int, error: StepError, sent: bool) -> None:  # noqa: FBT001 - positional in the port's contract
+        """Close a call without an answer.
+
+        Args:
+            ordinal: the call.
+            error: why.
+            sent: True when the vendor may charge all the same: the estimate counts as spent, status `unknown`.
+        """
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Whether a breaker lets a request through.
+
+    Args:
+        allowed: it may be sent.
+        probe: it is the one request that tries an open breaker; its end must be told.
+        failures: failures in a row so far; 0 spares telling a success.
+        retry_in_s: when not allowed, seconds until it may be.
+        reason: when not allowed, why it opened: `failures`, `auth`, `quota` or `retired`.
+    """
+
+    allowed: bool
+    probe: bool = False
+    failures: int = 0
+    retry_in_s: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class OpenBreaker:
+    """One open breaker, for `/health`; `model` is empty when the whole provider's is open."""
+
+    provider: str
+    model: str
+    reason: str
+    error: str
+    retry_in_s: float
+
+
+class Breaker(Protocol):
+    """Remembers, for all workers together, which models fail."""
+
+    async def admit(self, provider: str, model: str) -> Admission:
+        """Ask whether a request may be sent."""
+
+    async def succeed(self, provider: str, model: str) -> None:
+        """Tell that the vendor answered."""
+
+    async def fail(self, provider: str, model: str, *, reason: str, error: str) -> bool:
+        """Tell that it did not.
+
+        Args:
+            provider: the vendor.
+            model: its id of the model.
+            reason: `failures` counts one; `retired` opens the model's breaker at once; `auth` and `quota` the provider's.
+            error: a line for people.
+
+        Returns:
+            Whether the breaker is open now.
+        """
+
+    async def withdraw(self, provider: str, model: str) -> None:
+        """Give a probe back that was never sent."""
+
+    async def open_breakers(self) -> list[OpenBreaker]:
+        """List what is open, by name."""
+
+
+class Limiter(Protocol):
+    """Holds the rate of requests to a provider, for all workers together."""
+
+    async def take(self, provider: str) -> float:
+        """Take one request's place.
+
+        Returns:
+            0 when it may be sent now; else seconds until a place is likely, and none was taken.
+        """

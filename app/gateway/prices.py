@@ -1,0 +1,120 @@
+"""Dollars for tokens: the worst a request can cost before it is sent, and what an answer did cost.
+
+Dollars are `Decimal`, to a millionth. An estimate is rounded up, a cost to the nearest even, so that a reservation is
+never smaller than what it is settled with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+from app.gateway.model import ChatRequest, Usage
+
+MILLIONTH = Decimal("0.000001")
+MILLION = Decimal(1_000_000)
+MESSAGE_TOKENS = 16
+"""Most tokens a wire puts around one message: role, separators, a name."""
+REQUEST_TOKENS = 64
+"""Most tokens around a whole request, such as the note that JSON is wanted."""
+IMAGE_TOKENS = 8192
+"""Most tokens an image becomes at full detail with the vendors of 2026; a higher one would break the bound."""
+CHARACTERS_A_TOKEN = 4
+"""Rough length of a token in running text, for guesses only."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Dollars per million tokens, by kind."""
+
+    input: Decimal = Decimal(0)
+    output: Decimal = Decimal(0)
+    cache_write_5m: Decimal = Decimal(0)
+    cache_write_1h: Decimal = Decimal(0)
+    cache_read: Decimal = Decimal(0)
+
+    @property
+    def dearest_input(self) -> Decimal:
+        """What a token of input can cost at most, however it is cached."""
+        return max(self.input, self.cache_write_5m, self.cache_write_1h, self.cache_read)
+
+
+@dataclass(frozen=True)
+class Prices:
+    """A model's rates; `tiers` hold others for prompts above so many tokens, smallest first."""
+
+    rates: Rates
+    tiers: tuple[tuple[int, Rates], ...] = ()
+    per_image: Decimal = Decimal(0)
+    per_second: Decimal = Decimal(0)
+
+    def rates_for(self, prompt_tokens: int) -> Rates:
+        """Choose the rates for a prompt of so many tokens."""
+        chosen = self.rates
+        for above, rates in self.tiers:
+            if prompt_tokens > above:
+                chosen = rates
+        return chosen
+
+    def worst_rates(self, most_prompt_tokens: int) -> Rates:
+        """Give for each kind the highest rate that a prompt of up to so many tokens can meet."""
+        met = [self.rates, *(rates for above, rates in self.tiers if most_prompt_tokens > above)]
+        return Rates(*(max(kind) for kind in zip(*(_kinds(rates) for rates in met), strict=True)))
+
+
+def _kinds(rates: Rates) -> tuple[Decimal, ...]:
+    return (rates.input, rates.output, rates.cache_write_5m, rates.cache_write_1h, rates.cache_read)
+
+
+def most_prompt_tokens(messages: Sequence[Mapping[str, Any]], schema: Mapping[str, Any] | None = None) -> int:
+    """Bound the tokens of a prompt from above.
+
+    A token of the vendors' byte-level vocabularies covers a byte or more, so the bytes are a bound that holds for
+    every text; a tokenizer of one's own would be closer and hold for one vendor only.
+
+    Args:
+        messages: as in `ChatRequest.messages`.
+        schema: travels with the prompt and is charged like it.
+    """
+    total = REQUEST_TOKENS + (len(repr(schema).encode()) if schema is not None else 0)
+    for message in messages:
+        total += MESSAGE_TOKENS + _content_tokens(message.get("content", ""))
+    return total
+
+
+def _content_tokens(content: Any) -> int:
+    if isinstance(content, str):
+        return len(content.encode("utf-8", "surrogatepass"))
+    return sum(
+        IMAGE_TOKENS if part.get("type") == "image" else _content_tokens(part.get("text", "")) for part in content
+    )
+
+
+def worst_cost_usd(prices: Prices, request: ChatRequest) -> Decimal:
+    """Say what a request can cost at most: the whole prompt at its dearest kind, the output at its limit."""
+    prompt = most_prompt_tokens(request.messages, request.response_schema)
+    rates = prices.worst_rates(prompt)
+    dollars = (rates.dearest_input * prompt + rates.output * request.max_tokens) / MILLION
+    return dollars.quantize(MILLIONTH, rounding=ROUND_CEILING)
+
+
+def cost_usd(prices: Prices, usage: Usage) -> Decimal:
+    """Say what an answer cost: the vendor's own figure if it gave one, else the table's."""
+    if usage.vendor_cost_usd is not None:
+        return max(Decimal(0), usage.vendor_cost_usd).quantize(MILLIONTH, rounding=ROUND_HALF_EVEN)
+    rates = prices.rates_for(usage.prompt_tokens)
+    dollars = (
+        rates.input * usage.input_tokens
+        + rates.output * usage.output_tokens
+        + rates.cache_read * usage.cache_read_tokens
+        + rates.cache_write_5m * usage.cache_write_5m_tokens
+        + rates.cache_write_1h * usage.cache_write_1h_tokens
+    ) / MILLION
+    return dollars.quantize(MILLIONTH, rounding=ROUND_HALF_EVEN)
+
+
+def guess_tokens(text: str) -> int:
+    """Guess the tokens of a text, for vendors that count nothing; at least 1 unless it is empty."""
+    return -(-len(text) // CHARACTERS_A_TOKEN)

@@ -1,0 +1,113 @@
+"""Ask a model by its logical name: limit, breaker, ledger, vendor, ledger, in this order.
+
+One call goes at most once to each model along its route, repairs aside. Back-off is the engine's: an error that may
+pass is raised, and the step is parked. An answer that was paid for is found in the ledger and used, whatever limits and
+breakers say.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Callable, Mapping
+
+from app.errors import FatalError, PersistentError, StepError, StepParked
+from app.gateway.exchange import Doors, Exchange, PassedOver
+from app.gateway.model import ModelAnswer, ModelCall
+from app.gateway.ports import Breaker, CallLedger, ChatProvider, Limiter
+from app.gateway.registry import Registry, Route
+from app.gateway.rendering import config_problems
+
+logger = logging.getLogger(__name__)
+
+
+def utc_today() -> dt.date:
+    """Tell the date by which offers retire."""
+    return dt.datetime.now(dt.UTC).date()
+
+
+class Gateway:
+    """The way to every model.
+
+    Args:
+        registry: the models.
+        providers: the vendors that are configured, by their names in the registry.
+        breaker: shared memory of what fails.
+        limiter: shared rates.
+        today: the date on which offers retire.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        providers: Mapping[str, ChatProvider],
+        *,
+        breaker: Breaker,
+        limiter: Limiter,
+        today: Callable[[], dt.date] = utc_today,
+    ) -> None:
+        self._registry = registry
+        self._doors = Doors(providers, breaker, limiter)
+        self._today = today
+
+    async def complete(self, call: ModelCall, ledger: CallLedger) -> ModelAnswer:
+        """Answer one call.
+
+        Args:
+            call: the question.
+            ledger: of this try of the step.
+
+        Returns:
+            An answer that fits the call's `response_schema`, if it has one.
+
+        Raises:
+            StepParked: `rate`, `breaker` or `budget`; nothing was sent.
+            StepError: its class says whether trying again may help; with `details["final"]` it cannot.
+        """
+        problems = config_problems(call.config)
+        if problems:
+            listed = "; ".join(f"{key} {problem}" for key, problem in problems.items())
+            raise FatalError(f"The config of this model call cannot be used: {listed}.", code="config_invalid")
+        exchange = Exchange(call, ledger, self._doors)
+        replayed = await exchange.replay()
+        return replayed if replayed is not None else await self._follow(call, exchange)
+
+    async def _follow(self, call: ModelCall, exchange: Exchange) -> ModelAnswer:
+        """Try each target once; go on where one refuses for good or its breaker is open."""
+        problems: list[StepError | StepParked] = []
+        for target in self._route(call).targets:
+            outcome = await exchange.ask(target)
+            if not isinstance(outcome, PassedOver):
+                return outcome
+            problems.append(outcome.problem)
+            logger.warning("%s of %s is passed over: %s", target.offer.model, target.offer.provider, outcome.problem)
+        raise _gravest(problems)
+
+    def _route(self, call: ModelCall) -> Route:
+        providers = self._doors.providers
+        route = self._registry.route(call.model, providers, self._today(), call.fallback)
+        for warning in route.warnings:
+            logger.warning("%s", warning)
+        if not route.targets or route.targets[0].logical.kind != "chat":
+            missing = self._registry.missing_variables(call.model, providers, providers)
+            hint = (
+                f"set {' or '.join(missing)}" if missing else "its offers have retired, or it does not answer in text"
+            )
+            raise PersistentError(f"Nothing serves {call.model} now: {hint}.", code="not_configured", final=True)
+        return route
+
+    async def close(self) -> None:
+        """Give the vendors' connections back."""
+        for provider in self._doors.providers.values():
+            await provider.close()
+
+
+def _gravest(problems: list[StepError | StepParked]) -> StepError | StepParked:
+    """Choose what the engine should hear: the shortest wait if waiting can help, else the first refusal.
+
+    The first refusal is that of the model that was wanted; those behind it only say that its stand-ins failed too.
+    """
+    waits = [problem for problem in problems if isinstance(problem, StepParked)]
+    if waits:
+        return min(waits, key=lambda wait: wait.delay_s or 0.0)
+    return problems[0]

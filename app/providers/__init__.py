@@ -1,0 +1,1 @@
+"""One module a vendor, each behind the gateway's port."""

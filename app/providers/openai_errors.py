@@ -1,0 +1,195 @@
+"""What each error of the openai SDK, and each error inside a 200, means for the engine and the breaker."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import aiohttp
+import httpx2
+import openai
+
+from app.errors import FatalError, LogicalError, PersistentError, ResourceError, StepError, TransientError
+from app.gateway.model import Blame
+
+QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
+MODEL_GONE_CODES = {"model_not_found", "model_deprecated", "model_retired"}
+LONGEST_MESSAGE = 500
+_NEVER_SENT = (
+    httpx2.ConnectError,
+    httpx2.PoolTimeout,
+    httpx2.UnsupportedProtocol,
+    httpx2.ProxyError,
+    aiohttp.ClientConnectorError,
+)
+
+
+def to_step_error(error: BaseException, provider: str) -> StepError:
+    """Translate anything the SDK raises.
+
+    Args:
+        error: an `OpenAIError`, or something that escaped the SDK's transport.
+        provider: for the message.
+
+    Returns:
+        An error with `details`: `sent` (the vendor may charge although we saw no answer), `blame`, and `status` if
+        there was one. Its message holds the vendor's words, never a header or an address.
+    """
+    if isinstance(error, openai.APIStatusError):
+        return from_status(provider, error.status_code, _error_object(error.body), error.response.headers)
+    if isinstance(error, openai.APIConnectionError):  # a timeout is one of these
+        return _from_connection(provider, error)
+    if isinstance(error, openai.APIResponseValidationError | openai.LengthFinishReasonError):
+        return _marked(
+            LogicalError(f"{provider}'s answer cannot be read.", code="unreadable_answer"), sent=True, blame=Blame.NONE
+        )
+    if isinstance(error, openai.ContentFilterFinishReasonError):
+        return _marked(
+            PersistentError(f"{provider}'s content filter stopped the answer.", code="refused"),
+            sent=True,
+            blame=Blame.NONE,
+        )
+    if isinstance(error, openai.APIError):  # an error object in a stream
+        return from_body(provider, {"message": error.message, "code": error.code, "type": error.type})
+    if isinstance(error, openai.OpenAIError):
+        return _marked(
+            PersistentError(f"{provider} cannot be called: {_brief(error)}", code="auth"),
+            sent=False,
+            blame=Blame.PROVIDER,
+        )
+    if isinstance(error, aiohttp.ClientError | httpx2.HTTPError | OSError | TimeoutError):
+        return _from_connection(provider, error)
+    return _marked(
+        FatalError(f"Calling {provider} failed: {type(error).__name__}.", code="provider_fault"),
+        sent=True,
+        blame=Blame.NONE,
+    )
+
+
+def from_status(provider: str, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> StepError:
+    """Translate an HTTP status other than 2xx.
+
+    Args:
+        provider: for the message.
+        status: 400 and above, or what an error inside a 200 claims.
+        body: the wire's error object; empty when there was none.
+        headers: of the answer, for what they say about waiting.
+    """
+    code, kind = str(body.get("code") or ""), str(body.get("type") or "")
+    said = f"{provider} answered {status}: {str(body.get('message') or 'no reason given')[:LONGEST_MESSAGE]}"
+    details: dict[str, Any] = {"status": status}
+    if status == 402 or QUOTA_CODES & {code, kind}:
+        return _marked(PersistentError(said, code="quota", **details), blame=Blame.PROVIDER)
+    if status == 401 or code == "invalid_api_key" or "API_KEY_INVALID" in str(body.get("details", "")):
+        return _marked(PersistentError(said, code="auth", **details), blame=Blame.PROVIDER)
+    if code in MODEL_GONE_CODES or (status == 404 and body):
+        return _marked(PersistentError(said, code="model_gone", **details), blame=Blame.RETIRED)
+    if status in {408, 409, 425, 429} or (status >= 500 and status != 501):
+        return _marked(_passing(said, status, headers, details), blame=Blame.NONE if status == 409 else Blame.MODEL)
+    return _marked(PersistentError(said, code=_slug(code) or f"http_{status}", **details), blame=Blame.NONE)
+
+
+def from_body(provider: str, body: Mapping[str, Any]) -> StepError:
+    """Translate an error object that came with a 200, as some vendors send once generation has begun."""
+    code = body.get("code")
+    status = int(code) if isinstance(code, int) or (isinstance(code, str) and code.isdigit()) else 0
+    if not 400 <= status < 600:
+        by_code = {"rate_limit_exceeded": 429, "server_error": 500, "invalid_request_error": 400}
+        status = by_code.get(str(code), by_code.get(str(body.get("type")), 502))
+    return from_status(provider, status, {**body, "code": "" if str(code).isdigit() else code}, {})
+
+
+def unreadable(provider: str, reason: str) -> StepError:
+    """Make the error of a 200 that is not the wire's JSON, such as a proxy's page."""
+    return _marked(
+        TransientError(f"{provider} answered something that is not its wire: {reason}", code="unreadable_answer"),
+        sent=True,
+    )
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Read how long a vendor asks to wait: `retry-after-ms`, else `retry-after` in seconds or as a date.
+
+    Returns:
+        Seconds, 0 or more; None when nothing readable was said.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    raw = headers.get("retry-after")
+    seconds = _number(raw)
+    if seconds is not None or raw is None:
+        return seconds
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(raw).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _passing(said: str, status: int, headers: Mapping[str, str], details: dict[str, Any]) -> TransientError:
+    code = "rate_limited" if status == 429 else "provider_unavailable"
+    return TransientError(said, retry_after_s=retry_after_s(headers), code=code, **details)
+
+
+def _from_connection(provider: str, error: BaseException) -> StepError:
+    """Tell a server that could not be reached from one that went silent, or away, with our request in its hands."""
+    causes = list(_causes(error))
+    if any(isinstance(cause, _NEVER_SENT) for cause in causes):
+        return _marked(TransientError(f"{provider} cannot be reached.", code="network"), sent=False, blame=Blame.MODEL)
+    # aiohttp's transport calls a dropped connection a timeout of connecting; what aiohttp said decides.
+    dropped = any(isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError) for cause in causes)
+    if any(isinstance(cause, aiohttp.ConnectionTimeoutError) for cause in causes):
+        return _marked(
+            TransientError(f"{provider} cannot be reached in time.", code="network"), sent=False, blame=Blame.MODEL
+        )
+    if not dropped and any(
+        isinstance(cause, openai.APITimeoutError | httpx2.TimeoutException | TimeoutError) for cause in causes
+    ):
+        return _marked(
+            ResourceError(f"{provider} did not answer in time.", code="timeout"), sent=True, blame=Blame.MODEL
+        )
+    return _marked(
+        TransientError(f"{provider} closed the connection before it answered.", code="network"),
+        sent=True,
+        blame=Blame.MODEL,
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _error_object(body: object) -> Mapping[str, Any]:
+    """Find the error object: bare, within `error`, or, on Google's compatible endpoint, within a list."""
+    if isinstance(body, list) and body:
+        body = body[0]
+    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
+        body = body["error"]
+    if isinstance(body, Mapping):
+        return body
+    return {"message": body} if isinstance(body, str) and body and not body.lstrip().startswith("<") else {}
+
+
+def _marked(error: StepError, *, blame: Blame = Blame.MODEL, sent: bool = False) -> StepError:
+    error.details.update({"sent": sent, "blame": blame.value})
+    return error
+
+
+def _number(raw: str | None) -> float | None:
+    try:
+        value = float(raw) if raw is not None else None
+    except ValueError:
+        return None
+    return value if value is not None and 0 <= value < float("inf") else None
+
+
+def _slug(code: str) -> str:
+    return "".join(character if character.isalnum() else "_" for character in code.lower())[:64].strip("_")
+
+
+def _brief(error: BaseException) -> str:
+    return str(error).splitlines()[0][:LONGEST_MESSAGE] if str(error) else type(error).__name__
