@@ -60,10 +60,13 @@ class Terminal:
     stream: TextIO = field(default_factory=lambda: sys.stdout)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def __post_init__(self) -> None:
+        self.is_coloured = self.stream.isatty()  # asked now: a stream that was closed does not answer
+
     def say(self, text: str, *, name: str = "batuta", colour: int = 37) -> None:
         """Write one or more lines."""
         front = f"{name:<{NAME_WIDTH}} | "
-        if self.stream.isatty():
+        if self.is_coloured:
             front = f"\x1b[{colour}m{front}\x1b[0m"
         self.write("".join(f"{front}{line}\n" for line in text.splitlines()))
 

