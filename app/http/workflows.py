@@ -43,9 +43,9 @@ def run_workflow(body: dict[str, Any]) -> Response:
     app = application()
     options = read_options(body, app.settings.engine.callback_allowed_hosts)
     workflow = parse_workflow(body["workflow"], body["variables"], catalog=app.catalog)
-    missing = app.gateway.missing_settings(workflow)
+    missing = app.missing_settings(workflow)
     if options.dry_run:
-        return answer_json(app.gateway.estimate(workflow))
+        return answer_json({"dry_run": True, **app.estimate(workflow).to_json(), "missing": list(missing)})
     if missing:
         raise NotConfiguredError(
             f"A model step needs a provider: set {' or '.join(missing)}.",

@@ -14,7 +14,10 @@ from app.errors import ConflictError, NotFoundError
 from app.runs.model import Event, RunRequest, RunStatus, RunView, Started, StepView, new_run_id
 from app.runs.service import Page
 from app.settings import Settings
-from app.workflows.grammar import Catalog
+from app.workflows.catalog import Catalog
+from app.workflows.estimate import Estimate, estimate_workflow
+from app.workflows.model import Workflow
+from app.workflows.spreads import Spread
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -108,17 +111,6 @@ class FakeAnswers:
         }  # fmt: skip
 
 
-class FakeGateway:
-    """A gateway with nothing set up, or nothing missing."""
-
-    def __init__(self) -> None:
-        self.missing: list[str] = []
-
-    def missing_settings(self, workflow: object) -> list[str]:
-        del workflow
-        return self.missing
-
-
 @dataclass
 class FakeApplication:
     """What `create_app` is handed."""
@@ -129,7 +121,17 @@ class FakeApplication:
     runs: FakeRuns = field(default_factory=FakeRuns)
     tokens: TokenService = field(default_factory=lambda: TokenService(MemoryTokenStore()))
     answers: FakeAnswers = field(default_factory=FakeAnswers)
-    gateway: FakeGateway = field(default_factory=FakeGateway)
+    missing: tuple[str, ...] = ()
     catalog: Catalog = field(
         default_factory=lambda: Catalog(frozenset({"fast_ai"}), frozenset({"echo"}), frozenset(), frozenset())
     )
+
+    def missing_settings(self, workflow: Workflow) -> tuple[str, ...]:
+        """Name what a test says is missing."""
+        del workflow
+        return self.missing
+
+    def estimate(self, workflow: Workflow) -> Estimate:
+        """Foretell a cent and a second for every run of a task."""
+        figure = Spread(0.01, 0.02)
+        return estimate_workflow(workflow, price=lambda *_: figure, history=lambda *_: Spread(1, 2))

@@ -231,11 +231,22 @@ def test_the_place_of_a_mistake_in_a_document_is_named(web: FlaskClient):
 
 
 def test_a_model_without_a_provider_is_503_naming_what_to_set(web: FlaskClient, application: FakeApplication):
-    application.gateway.missing = ["OPENAI_API_KEY", "OPENAI_BASE_URL"]
+    application.missing = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
     answer = web.post("/workflow", json=DOCUMENT)
     assert code_of(answer) == (503, "not_configured")
     assert "OPENAI_API_KEY or OPENAI_BASE_URL" in answer.get_json()["detail"]
     assert int(answer.headers["Retry-After"]) > 0
+    assert application.runs.requests == []
+
+
+def test_a_dry_run_only_estimates_and_says_what_is_missing(web: FlaskClient, application: FakeApplication):
+    application.missing = ("OPENAI_API_KEY",)
+    answer = web.post("/workflow", json={**DOCUMENT, "dry_run": True})
+    assert answer.status_code == 200
+    body = answer.get_json()
+    assert (body["dry_run"], body["missing"]) == (True, ["OPENAI_API_KEY"])
+    assert [step["key"] for step in body["steps"]] == ["0.0"]
+    assert set(body["estimated"]) == {"dollars_p50", "dollars_p90", "seconds_p50", "seconds_p90"}
     assert application.runs.requests == []
 
 
