@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 
@@ -38,7 +39,7 @@ async def _watch_stdin(stopped: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
 
     def read() -> None:
-        if not sys.stdin.buffer.raw.read(1):  # type: ignore[attr-defined]
+        if not os.read(sys.stdin.fileno(), 1):
             loop.remove_reader(sys.stdin.fileno())
             stopped.set()
 

@@ -43,10 +43,15 @@ def _guarded(
 
     async def run(request: web.Request) -> web.Response:
         bases = request.app[STATE].airtable
-        if not request.headers.get("Authorization", "").startswith("Bearer ") or "invalid" in request.headers["Authorization"]:
+        if (
+            not request.headers.get("Authorization", "").startswith("Bearer ")
+            or "invalid" in request.headers["Authorization"]
+        ):
             return _refuse(AirtableError(401, "AUTHENTICATION_REQUIRED", "Authentication required"))
         if not bases.meter(request.match_info["base"]):
-            refusal = {"errors": [{"error": "RATE_LIMIT_REACHED", "message": "Rate limit exceeded. Please try again later"}]}
+            refusal = {
+                "errors": [{"error": "RATE_LIMIT_REACHED", "message": "Rate limit exceeded. Please try again later"}]
+            }
             return web.json_response(refusal, status=429)
         try:
             return web.json_response(await handle(request, bases))
@@ -70,7 +75,9 @@ async def _body(request: web.Request) -> dict[str, Any]:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise AirtableError(422, "INVALID_REQUEST_UNKNOWN", "Invalid request: parameter validation failed. Check your request data.")
+        raise AirtableError(
+            422, "INVALID_REQUEST_UNKNOWN", "Invalid request: parameter validation failed. Check your request data."
+        )
     return body
 
 
@@ -115,7 +122,9 @@ async def _list(request: web.Request, bases: AirtableBases) -> dict[str, Any]:
     start = _offset(options.get("offset"), len(ids))
     size = min(int(options.get("pageSize") or MOST_PAGE_SIZE), bases.limits.page_size)
     page = ids[start : start + size]
-    answer: dict[str, Any] = {"records": [table.show(key, only=options["fields"], by_id=_by_id(options)) for key in page]}
+    answer: dict[str, Any] = {
+        "records": [table.show(key, only=options["fields"], by_id=_by_id(options)) for key in page]
+    }
     if start + size < len(ids):
         answer["offset"] = f"itr{table.id[3:]}/{start + size}"
     return answer
@@ -125,9 +134,13 @@ async def _list_options(request: web.Request) -> dict[str, Any]:
     """Read the options from the query, or from the body of a listRecords POST."""
     if request.method == "POST":
         body = await _body(request)
-        return {**body, "fields": body.get("fields"), "sort": [(item["field"], item.get("direction", "asc")) for item in body.get("sort", [])]}
+        return {
+            **body,
+            "fields": body.get("fields"),
+            "sort": [(item["field"], item.get("direction", "asc")) for item in body.get("sort", [])],
+        }
     query = request.query
-    sort = []
+    sort: list[tuple[str, str]] = []
     while (name := query.get(f"sort[{len(sort)}][field]")) is not None:
         sort.append((name, query.get(f"sort[{len(sort)}][direction]", "asc")))
     fields = query.getall("fields[]", []) or query.getall("fields", [])
@@ -145,7 +158,9 @@ def _filtered(table: Table, formula: str | None) -> list[str]:
             if test({**values, RECORD_ID_KEY: key, CREATED_KEY: table.created[key]})
         ]
     except FormulaError as error:
-        raise AirtableError(422, "INVALID_FILTER_BY_FORMULA", f"The formula for filtering records is invalid: {error}") from error
+        raise AirtableError(
+            422, "INVALID_FILTER_BY_FORMULA", f"The formula for filtering records is invalid: {error}"
+        ) from error
 
 
 def _sorted(table: Table, ids: list[str], sort: list[tuple[str, str]]) -> list[str]:
@@ -174,7 +189,9 @@ def _lot(body: dict[str, Any]) -> list[dict[str, Any]]:
     records = body.get("records")
     if not isinstance(records, list) or not 0 < len(records) <= MOST_RECORDS_A_REQUEST:
         raise AirtableError(
-            422, "INVALID_RECORDS", f"The request must contain an array of at least 1 and at most {MOST_RECORDS_A_REQUEST} records."
+            422,
+            "INVALID_RECORDS",
+            f"The request must contain an array of at least 1 and at most {MOST_RECORDS_A_REQUEST} records.",
         )
     return records
 
@@ -194,7 +211,11 @@ async def _create(request: web.Request, bases: AirtableBases) -> dict[str, Any]:
 async def _update_one(request: web.Request, bases: AirtableBases) -> dict[str, Any]:
     table, body = _table(request, bases), await _body(request)
     record_id = _known(table, request.match_info["record"])
-    table.write(record_id, table.check(body.get("fields"), typecast=body.get("typecast") is True), replace=request.method == "PUT")
+    table.write(
+        record_id,
+        table.check(body.get("fields"), typecast=body.get("typecast") is True),
+        replace=request.method == "PUT",
+    )
     return table.show(record_id, by_id=_by_id(body))
 
 
@@ -215,7 +236,10 @@ def _upsert(bases: AirtableBases, table: Table, body: dict[str, Any], checked: l
     if not 0 < len(keys) <= MOST_MERGE_FIELDS:
         raise AirtableError(422, "INVALID_REQUEST_UNKNOWN", "fieldsToMergeOn must name one to three fields")
     columns = [table.field(name).name for name in keys]
-    targets = [record.get("id") or _match(table, columns, values) for record, values in zip(body["records"], checked, strict=True)]
+    targets = [
+        record.get("id") or _match(table, columns, values)
+        for record, values in zip(body["records"], checked, strict=True)
+    ]
     shown, created, updated = [], [], []
     for target, values in zip(targets, checked, strict=True):
         if target is None:
@@ -226,13 +250,19 @@ def _upsert(bases: AirtableBases, table: Table, body: dict[str, Any], checked: l
             table.write(key, values)
             updated.append(key)
         shown.append(key)
-    return {"records": [table.show(key, by_id=_by_id(body)) for key in shown], "createdRecords": created, "updatedRecords": updated}
+    return {
+        "records": [table.show(key, by_id=_by_id(body)) for key in shown],
+        "createdRecords": created,
+        "updatedRecords": updated,
+    }
 
 
 def _match(table: Table, columns: list[str], values: dict[str, Any]) -> str | None:
     if any(column not in values for column in columns):
         raise AirtableError(422, "INVALID_REQUEST_UNKNOWN", "every record needs the fields to merge on")
-    found = [key for key, stored in table.records.items() if all(stored.get(column) == values[column] for column in columns)]
+    found = [
+        key for key, stored in table.records.items() if all(stored.get(column) == values[column] for column in columns)
+    ]
     if len(found) > 1:
         raise AirtableError(422, "INVALID_VALUE_FOR_COLUMN", "several records match the fields to merge on")
     return found[0] if found else None

@@ -11,7 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MOST_RECORDS_A_REQUEST = 10
-COMPUTED = {"formula", "rollup", "count", "lookup", "multipleLookupValues", "createdTime", "lastModifiedTime", "autoNumber", "createdBy", "button"}
+COMPUTED = {
+    "formula",
+    "rollup",
+    "count",
+    "lookup",
+    "multipleLookupValues",
+    "createdTime",
+    "lastModifiedTime",
+    "autoNumber",
+    "createdBy",
+    "button",
+}
 NUMERIC = {"number", "currency", "percent", "rating", "duration"}
 TEXTUAL = {"singleLineText", "multilineText", "richText", "email", "url", "phoneNumber", "date", "dateTime"}
 RECORD_ID = re.compile(r"rec[A-Za-z0-9]{14}")
@@ -54,7 +65,9 @@ class Field:
         """Describe it as the schema endpoint does."""
         shown: dict[str, Any] = {"id": self.id, "name": self.name, "type": self.type}
         if self.choices:
-            shown["options"] = {"choices": [{"id": f"sel{place:014d}", "name": name} for place, name in enumerate(self.choices)]}
+            shown["options"] = {
+                "choices": [{"id": f"sel{place:014d}", "name": name} for place, name in enumerate(self.choices)]
+            }
         return shown
 
     def accept(self, value: Any, *, typecast: bool) -> Any:
@@ -67,15 +80,21 @@ class Field:
             AirtableError: the column cannot hold it.
         """
         if self.type in COMPUTED:
-            raise AirtableError(422, "INVALID_VALUE_FOR_COLUMN", f'Field "{self.name}" cannot accept a value because the field is computed')
-        if value is None or value == "" or value == [] or (self.type == "checkbox" and value is False):
+            raise AirtableError(
+                422,
+                "INVALID_VALUE_FOR_COLUMN",
+                f'Field "{self.name}" cannot accept a value because the field is computed',
+            )
+        if value in (None, "", []) or (self.type == "checkbox" and value is False):
             return None
         if self.type in {"singleSelect", "multipleSelects"}:
             return self._accept_choice(value, typecast=typecast)
         if typecast:
             value = self._cast(value)
         if not self._fits(value):
-            raise AirtableError(422, "INVALID_VALUE_FOR_COLUMN", f'Field "{self.name}" cannot accept the provided value')
+            raise AirtableError(
+                422, "INVALID_VALUE_FOR_COLUMN", f'Field "{self.name}" cannot accept the provided value'
+            )
         return value
 
     def _accept_choice(self, value: Any, *, typecast: bool) -> Any:
@@ -83,10 +102,16 @@ class Field:
         names = value if many and isinstance(value, list) else [value]
         for name in names:
             if not isinstance(name, str) or (many and not isinstance(value, list)):
-                raise AirtableError(422, "INVALID_VALUE_FOR_COLUMN", f'Field "{self.name}" cannot accept the provided value')
+                raise AirtableError(
+                    422, "INVALID_VALUE_FOR_COLUMN", f'Field "{self.name}" cannot accept the provided value'
+                )
             if name not in self.choices:
                 if not typecast:
-                    raise AirtableError(422, "INVALID_MULTIPLE_CHOICE_OPTIONS", f'Insufficient permissions to create new select option ""{name}""')
+                    raise AirtableError(
+                        422,
+                        "INVALID_MULTIPLE_CHOICE_OPTIONS",
+                        f'Insufficient permissions to create new select option ""{name}""',
+                    )
                 self.choices.append(name)
         return value
 
@@ -106,7 +131,9 @@ class Field:
         if self.type == "checkbox":
             return isinstance(value, bool)
         if self.type == "multipleRecordLinks":
-            return isinstance(value, list) and all(isinstance(item, str) and RECORD_ID.fullmatch(item) for item in value)
+            return isinstance(value, list) and all(
+                isinstance(item, str) and RECORD_ID.fullmatch(item) for item in value
+            )
         return isinstance(value, str) if self.type in TEXTUAL else True
 
 
@@ -130,7 +157,9 @@ class Table:
     def check(self, values: Any, *, typecast: bool) -> dict[str, Any]:
         """Check a record's fields; the answer holds None for those to be emptied."""
         if not isinstance(values, dict):
-            raise AirtableError(422, "INVALID_REQUEST_MISSING_FIELDS", 'Could not find field "fields" in the request body')
+            raise AirtableError(
+                422, "INVALID_REQUEST_MISSING_FIELDS", 'Could not find field "fields" in the request body'
+            )
         columns = {name: self.field(name) for name in values}
         return {columns[name].name: columns[name].accept(value, typecast=typecast) for name, value in values.items()}
 
@@ -192,7 +221,12 @@ class AirtableBases:
 
     def _make_table(self, raw: dict[str, Any]) -> Table:
         columns = [
-            Field(column.get("id") or self.make_id("fld"), column["name"], column.get("type", "singleLineText"), list(column.get("choices", [])))
+            Field(
+                column.get("id") or self.make_id("fld"),
+                column["name"],
+                column.get("type", "singleLineText"),
+                list(column.get("choices", [])),
+            )
             for column in raw["fields"]
         ]
         return Table(raw.get("id") or self.make_id("tbl"), raw["name"], {column.name: column for column in columns})
@@ -207,7 +241,9 @@ class AirtableBases:
         found = tables.get(name) or next((table for table in tables.values() if table.name == name), None)
         if found is None:
             raise AirtableError(
-                403, "INVALID_PERMISSIONS_OR_MODEL_NOT_FOUND", "Invalid permissions, or the requested model was not found."
+                403,
+                "INVALID_PERMISSIONS_OR_MODEL_NOT_FOUND",
+                "Invalid permissions, or the requested model was not found.",
             )
         return found
 

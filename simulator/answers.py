@@ -108,7 +108,9 @@ def _instance_of_type(kind: str, schema: Mapping[str, Any], root: Mapping[str, A
         properties: Mapping[str, Any] = schema.get("properties", {})
         return {name: instance_of(properties[name], root, depth + 1) for name in properties}
     if kind == "array":
-        return [instance_of(schema.get("items", {}), root, depth + 1) for _ in range(max(1, int(schema.get("minItems", 1))))]
+        return [
+            instance_of(schema.get("items", {}), root, depth + 1) for _ in range(max(1, int(schema.get("minItems", 1))))
+        ]
     if kind in {"integer", "number"}:
         return schema.get("minimum", 1)
     if kind == "boolean":

@@ -78,7 +78,11 @@ class Fault:
         if isinstance(self.body, str):
             return web.Response(status=self.status or 200, text=self.body, headers=headers)
         headers.setdefault("Content-Type", "application/json")
-        body = {"error": {"message": "ordered by the test", "type": "simulated", "code": None}} if self.body is None else self.body
+        body = (
+            {"error": {"message": "ordered by the test", "type": "simulated", "code": None}}
+            if self.body is None
+            else self.body
+        )
         return web.Response(status=self.status or 200, body=json.dumps(body).encode(), headers=headers)
 
 
@@ -132,7 +136,9 @@ def _cut(request: web.Request) -> web.Response:
 
 async def _cut_within(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
     body = response.body if isinstance(response, web.Response) and isinstance(response.body, bytes) else b"{}"
-    partial = web.StreamResponse(status=response.status, headers={"Content-Type": "application/json", "Content-Length": str(len(body) + 1)})
+    partial = web.StreamResponse(
+        status=response.status, headers={"Content-Type": "application/json", "Content-Length": str(len(body) + 1)}
+    )
     await partial.prepare(request)
     await partial.write(body[: len(body) // 2])
     await asyncio.sleep(0.02)  # lets the half arrive before the cut

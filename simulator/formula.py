@@ -63,10 +63,12 @@ def _tokens(text: str) -> list[_Token]:
     while text[place:].strip():
         found = _TOKEN.match(text, place)
         if found is None:
-            raise FormulaError(f"cannot read {text[place:place + 20]!r}")
+            raise FormulaError(f"cannot read {text[place : place + 20]!r}")
         kind = str(found.lastgroup)
         raw = found.group(kind)
-        tokens.append(_Token("text", re.sub(r"\\(.)", r"\1", raw)) if kind in {"single", "double"} else _Token(kind, raw.strip()))
+        tokens.append(
+            _Token("text", re.sub(r"\\(.)", r"\1", raw)) if kind in {"single", "double"} else _Token(kind, raw.strip())
+        )
         place = found.end()
     return tokens
 
@@ -142,11 +144,11 @@ class _Parser:
 
 
 def _truth(value: Any) -> bool:
-    return bool(value) and value not in {0, 0.0, ""} if not isinstance(value, list) else bool(value)
+    return bool(value) and value != "" if not isinstance(value, list) else bool(value)
 
 
 def _plain(value: Any) -> Any:
-    """What a cell is worth in a comparison: blank is empty, a list its texts joined, a flag a number."""
+    """Read a cell for a comparison: blank is empty, a list its texts joined, a flag a number."""
     if value is None:
         return ""
     if isinstance(value, bool):

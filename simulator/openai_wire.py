@@ -1,4 +1,4 @@
-"""OpenAI's chat completions wire, with what the vendor refuses; OpenRouter's differs only in its prefix and its cost."""
+"""OpenAI's chat completions wire, with what the vendor refuses; OpenRouter's differs in prefix and cost only."""
 
 from __future__ import annotations
 
@@ -33,14 +33,24 @@ def routes(prefix: str) -> list[web.RouteDef]:
 
 
 class _Refusal(Exception):  # noqa: N818 - a vendor's answer, not a fault
-    def __init__(self, status: int, message: str, *, code: str | None, kind: str = "invalid_request_error", param: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None,
+        kind: str = "invalid_request_error",
+        param: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 async def _models(_request: web.Request) -> web.Response:
-    return web.json_response({"object": "list", "data": [{"id": "gpt-6-luna", "object": "model", "created": 0, "owned_by": "openai"}]})
+    return web.json_response(
+        {"object": "list", "data": [{"id": "gpt-6-luna", "object": "model", "created": 0, "owned_by": "openai"}]}
+    )
 
 
 def _chat(*, priced: bool) -> Callable[[web.Request], Any]:
@@ -48,7 +58,9 @@ def _chat(*, priced: bool) -> Callable[[web.Request], Any]:
         try:
             body = await _checked(request)
         except _Refusal as refusal:
-            return web.json_response(refusal.body, status=refusal.status, headers={"x-request-id": f"req_{next(_numbers)}"})
+            return web.json_response(
+                refusal.body, status=refusal.status, headers={"x-request-id": f"req_{next(_numbers)}"}
+            )
         book = request.app[STATE].answers
         if book.latency_s:
             await asyncio.sleep(book.latency_s)
@@ -85,18 +97,30 @@ async def _checked(request: web.Request) -> dict[str, Any]:
 
 def _check_reasoning(body: dict[str, Any]) -> None:
     if "max_tokens" in body:
-        message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        message = (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        )
         raise _Refusal(400, message, code="unsupported_parameter", param="max_tokens")
     for name in ("temperature", "top_p"):
         if body.get(name, 1) != 1:
-            message = f"Unsupported value: '{name}' does not support {body[name]} with this model. Only the default (1) value is supported."
+            message = (
+                f"Unsupported value: '{name}' does not support {body[name]} with this model. "
+                "Only the default (1) value is supported."
+            )
             raise _Refusal(400, message, code="unsupported_value", param=name)
 
 
 def _check_numbers(body: dict[str, Any]) -> None:
-    for name, low, high in (("temperature", 0, 2), ("top_p", 0, 1), ("max_tokens", 1, 10**9), ("max_completion_tokens", 1, 10**9)):
+    for name, low, high in (
+        ("temperature", 0, 2),
+        ("top_p", 0, 1),
+        ("max_tokens", 1, 10**9),
+        ("max_completion_tokens", 1, 10**9),
+    ):
         value = body.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high
+        ):
             raise _Refusal(400, f"Invalid value for '{name}'.", code="invalid_value", param=name)
 
 
@@ -106,11 +130,18 @@ def _check_format(response_format: Any) -> None:
     described = response_format.get("json_schema") or {}
     name = described.get("name", "")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", str(name)):
-        raise _Refusal(400, "Invalid 'response_format.json_schema.name'.", code="invalid_value", param="response_format")
+        raise _Refusal(
+            400, "Invalid 'response_format.json_schema.name'.", code="invalid_value", param="response_format"
+        )
     if described.get("strict"):
         problem = _strict_problem(described.get("schema") or {})
         if problem:
-            raise _Refusal(400, f"Invalid schema for response_format '{name}': {problem}", code="invalid_json_schema", param="response_format")
+            raise _Refusal(
+                400,
+                f"Invalid schema for response_format '{name}': {problem}",
+                code="invalid_json_schema",
+                param="response_format",
+            )
 
 
 def _strict_problem(schema: Any) -> str:
@@ -124,7 +155,12 @@ def _strict_problem(schema: Any) -> str:
             return "'additionalProperties' is required to be supplied and to be false."
         if set(schema.get("required", [])) != set(schema.get("properties", {})):
             return "'required' is required to be supplied and to be an array including every key in properties."
-    inner = [*schema.get("properties", {}).values(), *schema.get("$defs", {}).values(), schema.get("items"), schema.get("anyOf")]
+    inner = [
+        *schema.get("properties", {}).values(),
+        *schema.get("$defs", {}).values(),
+        schema.get("items"),
+        schema.get("anyOf"),
+    ]
     return _strict_problem([item for item in inner if item is not None])
 
 
@@ -170,10 +206,19 @@ def _completion(body: dict[str, Any], answer: Answer, usage: dict[str, Any]) -> 
     }
 
 
-async def _stream(request: web.Request, body: dict[str, Any], answer: Answer, usage: dict[str, Any]) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "x-request-id": f"req_{next(_numbers)}"})
+async def _stream(
+    request: web.Request, body: dict[str, Any], answer: Answer, usage: dict[str, Any]
+) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={"Content-Type": "text/event-stream", "x-request-id": f"req_{next(_numbers)}"}
+    )
     await response.prepare(request)
-    head = {"id": f"chatcmpl-{next(_numbers)}", "object": "chat.completion.chunk", "created": int(time.time()), "model": body["model"]}
+    head = {
+        "id": f"chatcmpl-{next(_numbers)}",
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": body["model"],
+    }
     pieces = [answer.text[start : start + PIECE_CHARACTERS] for start in range(0, len(answer.text), PIECE_CHARACTERS)]
     for place, piece in enumerate(pieces):
         delta = {"content": piece, **({"role": "assistant"} if place == 0 else {})}

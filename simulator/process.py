@@ -38,8 +38,7 @@ class Simulator:
         """
         command = [sys.executable, "-m", "simulator", "--port", str(self._port), "--until-stdin-closes"]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        line = self._process.stdout.readline() if self._process.stdout is not None else b""
         if not line:
             self.stop()
             raise RuntimeError("the simulator did not start; is its port taken?")
@@ -65,7 +64,9 @@ class Simulator:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     @property
@@ -92,7 +93,9 @@ class Simulator:
 
     def log(self, route: str = "", method: str = "") -> list[dict[str, Any]]:
         """List the requests whose path begins with `route`, oldest first."""
-        entries: list[dict[str, Any]] = self.control("GET", f"/_log?{urlencode({'route': route, 'method': method})}")["entries"]
+        entries: list[dict[str, Any]] = self.control("GET", f"/_log?{urlencode({'route': route, 'method': method})}")[
+            "entries"
+        ]
         return entries
 
     def count(self, route: str = "", method: str = "") -> int:
@@ -105,7 +108,7 @@ class Simulator:
         return seeded
 
     def configure(self, **settings: Any) -> None:
-        """Change behaviour: `airtable={"penalty_s": 1}`, `strategist={"disabled": True}`, …"""
+        """Change behaviour, as in `airtable={"penalty_s": 1}` or `strategist={"disabled": True}`."""
         self.control("POST", "/_settings", settings)
 
     def control(self, method: str, path: str, body: Any = None) -> Any:

@@ -30,13 +30,17 @@ class Optimizer:
     )
     structures: list[dict[str, Any]] = field(
         default_factory=lambda: [
-            {"structure_id": number, "predicted_success_score": score} for number, score in ((1, 0.81), (2, 0.44), (3, 0.27))
+            {"structure_id": number, "predicted_success_score": score}
+            for number, score in ((1, 0.81), (2, 0.44), (3, 0.27))
         ]
     )
     preference: dict[str, float] = field(default_factory=lambda: {"linen": 0.9, "backlight": 0.6, "studio": 0.2})
     insights: dict[str, Any] | None = field(
         default_factory=lambda: {
-            "1": {"top_prompts": [{"prompt_preview": "linen coat", "success_rate": 0.6, "sample_count": 10}], "avg_success_rate": 0.4}
+            "1": {
+                "top_prompts": [{"prompt_preview": "linen coat", "success_rate": 0.6, "sample_count": 10}],
+                "avg_success_rate": 0.4,
+            }
         }
     )
     delay_s: float = 0.0
@@ -111,7 +115,9 @@ async def _json(request: web.Request) -> dict[str, Any]:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise web.HTTPUnprocessableEntity(text=json.dumps({"detail": "not a JSON object"}), content_type="application/json")
+        raise web.HTTPUnprocessableEntity(
+            text=json.dumps({"detail": "not a JSON object"}), content_type="application/json"
+        )
     return body
 
 
@@ -127,7 +133,9 @@ def _health(service: str) -> Any:
 
 
 async def _optimizer_health(_request: web.Request) -> web.Response:
-    return web.json_response({"status": "healthy", "service": "optimizer", "version": "1.0.0", "model_loaded": True, "last_trained": _now()})
+    return web.json_response(
+        {"status": "healthy", "service": "optimizer", "version": "1.0.0", "model_loaded": True, "last_trained": _now()}
+    )
 
 
 async def _train(request: web.Request) -> web.Response:
@@ -212,8 +220,21 @@ async def _generate(request: web.Request) -> web.Response:
     generator, body = _siblings(request).generator, await _json(request)
     await asyncio.sleep(generator.delay_s)
     count, renderer = body.get("num_prompts"), body.get("renderer")
-    if not isinstance(count, int) or isinstance(count, bool) or count <= 0 or not isinstance(renderer, str) or not renderer:
-        return _refuse(422, {"detail": [{"loc": ["body"], "msg": "num_prompts above 0 and a renderer are required", "type": "value_error"}]})
+    if (
+        not isinstance(count, int)
+        or isinstance(count, bool)
+        or count <= 0
+        or not isinstance(renderer, str)
+        or not renderer
+    ):
+        return _refuse(
+            422,
+            {
+                "detail": [
+                    {"loc": ["body"], "msg": "num_prompts above 0 and a renderer are required", "type": "value_error"}
+                ]
+            },
+        )
     prompts = []
     for _ in range(max(0, count - generator.short_by)):
         generator.made += 1
@@ -236,7 +257,14 @@ async def _update_preferences(request: web.Request) -> web.Response:
     generator, body = _siblings(request).generator, await _json(request)
     vector = body.get("global_preference_vector")
     if not isinstance(vector, dict) or not all(isinstance(value, int | float) for value in vector.values()):
-        return _refuse(422, {"detail": [{"loc": ["body", "global_preference_vector"], "msg": "a map of numbers", "type": "value_error"}]})
+        return _refuse(
+            422,
+            {
+                "detail": [
+                    {"loc": ["body", "global_preference_vector"], "msg": "a map of numbers", "type": "value_error"}
+                ]
+            },
+        )
     generator.preferences = body
     return web.json_response(
         {

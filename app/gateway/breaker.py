@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -66,7 +66,8 @@ return {1, #trying > 0 and 1 or 0, failures, '0', ''}
 # KEYS: provider's, model's.
 _SUCCEED = "return redis.call('DEL', KEYS[1], KEYS[2])"
 
-# KEYS: the one to count against. ARGV: threshold, open_s, at once, reason, error, count's ttl, kept_s. Answers 1 when open.
+# KEYS: the one to count against. ARGV: threshold, open_s, at once, reason, error, the count's ttl, kept_s.
+# Answers 1 when it is open.
 _FAIL = (
     _NOW
     + """
@@ -154,7 +155,15 @@ class RedisBreaker:
         key = f"{PREFIX}{provider}" if whole else f"{PREFIX}{provider}:{model}"
         at_once = whole or reason == "retired"
         open_s = RETIRED_OPEN_S if reason == "retired" else self._open_s
-        arguments = [self._threshold, open_s, int(at_once), reason, error[:500], COUNT_TTL_S, int(KEPT_S + open_s)]
+        arguments: list[str | int | float] = [
+            self._threshold,
+            open_s,
+            int(at_once),
+            reason,
+            error[:500],
+            COUNT_TTL_S,
+            int(KEPT_S + open_s),
+        ]
         opened = bool(await self._try(lambda: self._fail_script(keys=[key], args=arguments), 0))
         if opened:
             logger.warning("breaker %s is open for %g s: %s", key.removeprefix(PREFIX), open_s, reason)
@@ -174,7 +183,7 @@ class RedisBreaker:
         )
         found = []
         async for key in self._redis.scan_iter(match=f"{PREFIX}*", count=500):
-            kept: dict[str, str] = await self._redis.hgetall(key)
+            kept = cast("dict[str, str]", await self._redis.hgetall(key))
             if kept.get("state") in {"open", "half_open"}:
                 provider, _, model = key.removeprefix(PREFIX).partition(":")
                 left_s = max(0.0, float(kept.get("open_until", 0)) - now)

@@ -28,7 +28,8 @@ local t = redis.call('TIME') local now = t[1] + t[2] / 1000000
 local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now)
 local wait = full_at - now - tonumber(ARGV[2])
 if wait > 0.0005 then return tostring(wait) end
-redis.call('SET', KEYS[1], tostring(full_at + tonumber(ARGV[1])), 'PX', math.ceil((full_at - now + tonumber(ARGV[1])) * 1000) + 1000)
+full_at = full_at + tonumber(ARGV[1])
+redis.call('SET', KEYS[1], tostring(full_at), 'PX', math.ceil((full_at - now) * 1000) + 1000)
 return '0'
 """
 

@@ -76,7 +76,7 @@ class CallLedger(Protocol):
     async def reject(self, ordinal: int, complaint: str) -> None:
         """Mark a stored answer as unusable; the next ordinal asks again with the complaint."""
 
-    async def fail(self, ordinal: int, error: StepError, sent: bool) -> None:  # noqa: FBT001 - positional in the port's contract
+    async def fail(self, ordinal: int, error: StepError, sent: bool) -> None:  # noqa: FBT001
         """Close a call without an answer.
 
         Args:
@@ -131,7 +131,7 @@ class Breaker(Protocol):
         Args:
             provider: the vendor.
             model: its id of the model.
-            reason: `failures` counts one; `retired` opens the model's breaker at once; `auth` and `quota` the provider's.
+            reason: `failures` counts one; `retired` opens the model's breaker, `auth` and `quota` the provider's.
             error: a line for people.
 
         Returns:

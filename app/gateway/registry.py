@@ -1,4 +1,4 @@
-"""The models by logical name: who serves each, at what price, and who steps in. Pure; the file is read by the caller."""
+"""The models by logical name: who serves each, at what price, and who steps in. Pure; a file is read elsewhere."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class Registry:
                     continue
                 if offer.retired(today):
                     warnings.append(
-                        f"{offer.provider}/{offer.model} ({model.name}) retired on {offer.retires_on}; the next one serves"
+                        f"{offer.model} of {offer.provider} ({model.name}) retired on {offer.retires_on}"
                     )
                     continue
                 targets.append(Target(model, offer))
@@ -189,7 +189,7 @@ class Registry:
         Args:
             name: logical name or alias.
             providers: those that are configured.
-            supported: those that could be; the variables of others would not help, and are named only when nothing else is.
+            supported: those that could be; variables of others are named only when nothing else would help.
         """
         model = self.find(name)
         offers = [offer for one in self._chain(model, None) if one.kind == model.kind for offer in one.offers]
@@ -203,7 +203,8 @@ class Registry:
         """List offers that are retired or soon will be, for people."""
         soon = today + dt.timedelta(days=within_days)
         return [
-            f"{offer.provider}/{offer.model} ({model.name}) {'retired' if offer.retired(today) else 'retires'} on {offer.retires_on}"
+            f"{offer.model} of {offer.provider} ({model.name}) "
+            f"{'retired' if offer.retired(today) else 'retires'} on {offer.retires_on}"
             for model in self.models.values()
             for offer in model.offers
             if offer.retires_on is not None and offer.retires_on <= soon

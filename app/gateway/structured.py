@@ -19,8 +19,11 @@ MOST_COMPLAINTS = 5
 MOST_COMPLAINT_CHARACTERS = 300
 FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n\s*```", re.DOTALL)
 
-# A pattern comes from whoever wrote the schema, and Python's engine can take for ever on a bad one: vendors hold it, we do not.
-_Validator = extend(Draft202012Validator, {"pattern": None, "patternProperties": None})
+# A pattern comes from whoever wrote the schema, and Python's engine can take for ever on a bad one: the vendors check
+# patterns, we do not.
+_Validator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"pattern": None, "patternProperties": None}
+)
 
 
 def schema_problem(schema: Any) -> str:

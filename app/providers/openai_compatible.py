@@ -1,7 +1,7 @@
 """Chat over OpenAI's wire, for OpenAI and every server that speaks it.
 
-The SDK makes requests, reads errors and holds connections; aiohttp is its transport, because its own one spends 5 ms of
-processor time a call at 800 calls in flight where aiohttp spends a tenth of that. The body is sent and read as plain JSON:
+The SDK makes requests, reads errors and holds connections. aiohttp is its transport, because its own one spends 5 ms of
+processor time a call at 800 calls in flight, and aiohttp a tenth of that. The body is sent and read as plain JSON:
 it is stored as such anyway, and the SDK's models cost as much again.
 """
 
@@ -64,7 +64,7 @@ class OpenAICompatible:
                     "timeout": httpx2.Timeout(request.timeout_s, connect=min(CONNECT_TIMEOUT_S, request.timeout_s))
                 },
             )
-        except Exception as error:  # noqa: BLE001 - the edge of the SDK: whatever it raises becomes one of our classes
+        except Exception as error:  # the SDK's edge: whatever it raises becomes one of our classes
             raise to_step_error(error, self.name) from error
         return read_answer(response.content, request)
 
@@ -138,7 +138,7 @@ def read_answer(content: bytes, request: ChatRequest) -> ChatAnswer:
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     error_inside = _error_inside(body, choice)
     if error_inside is not None:
-        raise from_body(request.provider, error_inside)
+        raise from_body(request.provider, error_inside, begun=bool(choice))
     message = choice.get("message")
     if not isinstance(message, dict):
         raise unreadable(request.provider, "no choices")

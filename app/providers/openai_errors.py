@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import email.utils
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -16,6 +17,14 @@ from app.gateway.model import Blame
 
 QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
 MODEL_GONE_CODES = {"model_not_found", "model_deprecated", "model_retired"}
+PASSING_STATUSES = {
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.TOO_EARLY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+}
+SERVER_ERRORS = HTTPStatus.INTERNAL_SERVER_ERROR
+END_OF_ERRORS = 600
 LONGEST_MESSAGE = 500
 _NEVER_SENT = (
     httpx2.ConnectError,
@@ -37,35 +46,11 @@ def to_step_error(error: BaseException, provider: str) -> StepError:
         An error with `details`: `sent` (the vendor may charge although we saw no answer), `blame`, and `status` if
         there was one. Its message holds the vendor's words, never a header or an address.
     """
-    if isinstance(error, openai.APIStatusError):
-        return from_status(provider, error.status_code, _error_object(error.body), error.response.headers)
-    if isinstance(error, openai.APIConnectionError):  # a timeout is one of these
-        return _from_connection(provider, error)
-    if isinstance(error, openai.APIResponseValidationError | openai.LengthFinishReasonError):
-        return _marked(
-            LogicalError(f"{provider}'s answer cannot be read.", code="unreadable_answer"), sent=True, blame=Blame.NONE
-        )
-    if isinstance(error, openai.ContentFilterFinishReasonError):
-        return _marked(
-            PersistentError(f"{provider}'s content filter stopped the answer.", code="refused"),
-            sent=True,
-            blame=Blame.NONE,
-        )
-    if isinstance(error, openai.APIError):  # an error object in a stream
-        return from_body(provider, {"message": error.message, "code": error.code, "type": error.type})
-    if isinstance(error, openai.OpenAIError):
-        return _marked(
-            PersistentError(f"{provider} cannot be called: {_brief(error)}", code="auth"),
-            sent=False,
-            blame=Blame.PROVIDER,
-        )
-    if isinstance(error, aiohttp.ClientError | httpx2.HTTPError | OSError | TimeoutError):
-        return _from_connection(provider, error)
-    return _marked(
-        FatalError(f"Calling {provider} failed: {type(error).__name__}.", code="provider_fault"),
-        sent=True,
-        blame=Blame.NONE,
-    )
+    for kinds, translate in _TRANSLATIONS:
+        if isinstance(error, kinds):
+            return translate(provider, error)
+    fault = FatalError(f"Calling {provider} failed: {type(error).__name__}.", code="provider_fault")
+    return _marked(fault, sent=True, blame=Blame.NONE)
 
 
 def from_status(provider: str, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> StepError:
@@ -80,25 +65,38 @@ def from_status(provider: str, status: int, body: Mapping[str, Any], headers: Ma
     code, kind = str(body.get("code") or ""), str(body.get("type") or "")
     said = f"{provider} answered {status}: {str(body.get('message') or 'no reason given')[:LONGEST_MESSAGE]}"
     details: dict[str, Any] = {"status": status}
-    if status == 402 or QUOTA_CODES & {code, kind}:
+    if status == HTTPStatus.PAYMENT_REQUIRED or QUOTA_CODES & {code, kind}:
         return _marked(PersistentError(said, code="quota", **details), blame=Blame.PROVIDER)
-    if status == 401 or code == "invalid_api_key" or "API_KEY_INVALID" in str(body.get("details", "")):
+    if (
+        status == HTTPStatus.UNAUTHORIZED
+        or code == "invalid_api_key"
+        or "API_KEY_INVALID" in str(body.get("details", ""))
+    ):
         return _marked(PersistentError(said, code="auth", **details), blame=Blame.PROVIDER)
-    if code in MODEL_GONE_CODES or (status == 404 and body):
+    if code in MODEL_GONE_CODES or (status == HTTPStatus.NOT_FOUND and body):
         return _marked(PersistentError(said, code="model_gone", **details), blame=Blame.RETIRED)
-    if status in {408, 409, 425, 429} or (status >= 500 and status != 501):
-        return _marked(_passing(said, status, headers, details), blame=Blame.NONE if status == 409 else Blame.MODEL)
+    if status in PASSING_STATUSES or (status >= SERVER_ERRORS and status != HTTPStatus.NOT_IMPLEMENTED):
+        blame = Blame.NONE if status == HTTPStatus.CONFLICT else Blame.MODEL
+        return _marked(_passing(said, status, headers, details), blame=blame)
     return _marked(PersistentError(said, code=_slug(code) or f"http_{status}", **details), blame=Blame.NONE)
 
 
-def from_body(provider: str, body: Mapping[str, Any]) -> StepError:
-    """Translate an error object that came with a 200, as some vendors send once generation has begun."""
+def from_body(provider: str, body: Mapping[str, Any], *, begun: bool = False) -> StepError:
+    """Translate an error object that came with a 200, as some vendors send once generation has begun.
+
+    Args:
+        provider: for the message.
+        body: the error object.
+        begun: part of an answer came with it, so that the vendor may charge.
+    """
     code = body.get("code")
     status = int(code) if isinstance(code, int) or (isinstance(code, str) and code.isdigit()) else 0
-    if not 400 <= status < 600:
+    if not HTTPStatus.BAD_REQUEST <= status < END_OF_ERRORS:
         by_code = {"rate_limit_exceeded": 429, "server_error": 500, "invalid_request_error": 400}
         status = by_code.get(str(code), by_code.get(str(body.get("type")), 502))
-    return from_status(provider, status, {**body, "code": "" if str(code).isdigit() else code}, {})
+    error = from_status(provider, status, {**body, "code": "" if str(code).isdigit() else code}, {})
+    error.details["sent"] = begun
+    return error
 
 
 def unreadable(provider: str, reason: str) -> StepError:
@@ -128,8 +126,32 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         return None
 
 
+def _from_status_error(provider: str, error: openai.APIStatusError) -> StepError:
+    return from_status(provider, error.status_code, _error_object(error.body), error.response.headers)
+
+
+def _from_unreadable(provider: str, _error: BaseException) -> StepError:
+    unusable = LogicalError(f"{provider}'s answer cannot be read.", code="unreadable_answer")
+    return _marked(unusable, sent=True, blame=Blame.NONE)
+
+
+def _from_filter(provider: str, _error: BaseException) -> StepError:
+    refused = PersistentError(f"{provider}'s content filter stopped the answer.", code="refused")
+    return _marked(refused, sent=True, blame=Blame.NONE)
+
+
+def _from_stream(provider: str, error: openai.APIError) -> StepError:
+    return from_body(provider, {"message": error.message, "code": error.code, "type": error.type})
+
+
+def _from_setup(provider: str, error: BaseException) -> StepError:
+    """Translate what the SDK raises before it sends anything: no credentials, no token to be had."""
+    unusable = PersistentError(f"{provider} cannot be called: {_brief(error)}", code="auth")
+    return _marked(unusable, sent=False, blame=Blame.PROVIDER)
+
+
 def _passing(said: str, status: int, headers: Mapping[str, str], details: dict[str, Any]) -> TransientError:
-    code = "rate_limited" if status == 429 else "provider_unavailable"
+    code = "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "provider_unavailable"
     return TransientError(said, retry_after_s=retry_after_s(headers), code=code, **details)
 
 
@@ -193,3 +215,15 @@ def _slug(code: str) -> str:
 
 def _brief(error: BaseException) -> str:
     return str(error).splitlines()[0][:LONGEST_MESSAGE] if str(error) else type(error).__name__
+
+
+_TRANSLATIONS: tuple[tuple[Any, Callable[[str, Any], StepError]], ...] = (
+    # The first that fits serves, so a class stands before its parents; a timeout is a connection error.
+    (openai.APIStatusError, _from_status_error),
+    (openai.APIConnectionError, _from_connection),
+    ((openai.APIResponseValidationError, openai.LengthFinishReasonError), _from_unreadable),
+    (openai.ContentFilterFinishReasonError, _from_filter),
+    (openai.APIError, _from_stream),
+    (openai.OpenAIError, _from_setup),
+    ((aiohttp.ClientError, httpx2.HTTPError, OSError, TimeoutError), _from_connection),
+)
