@@ -43,7 +43,7 @@ def list_runs(query: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, st
 @resource.serves(Route(path="/runs/<run_id>", answer=RunSchema))
 def get_run(run_id: str) -> dict[str, Any]:
     """Show a run with its steps and, once it has ended, its result."""
-    return show(application().runs.get_run(known(run_id), owner=identity().sees))
+    return show(readable(run_id))
 
 
 @resource.serves(
@@ -51,7 +51,7 @@ def get_run(run_id: str) -> dict[str, Any]:
 )
 def follow_events(run_id: str, headers: dict[str, Any]) -> Response:
     """Follow a run's events as they happen (server-sent events); `Last-Event-ID` goes on where a reader left off."""
-    view = application().runs.get_run(known(run_id), owner=identity().sees)
+    view = readable(run_id)
     last = headers.get("last_event_id", "")
     return stream_events(view.run_id, int(last) if _SEQUENCE.fullmatch(last) else 0)
 
@@ -59,11 +59,10 @@ def follow_events(run_id: str, headers: dict[str, Any]) -> Response:
 @resource.serves(Route(path="/runs/<run_id>/wait", answer=RunSchema, query=WaitQuerySchema, also={202: RunSchema}))
 def wait_for_end(run_id: str, query: dict[str, Any]) -> Response:
     """Wait for a run's end: 200 with the ended run, 202 with the run as it stands when the time is over."""
-    runs = application().runs
-    view = runs.get_run(known(run_id), owner=identity().sees)
+    view = readable(run_id)
     if not view.status.ended:
         wait_for_run(view.run_id, min(float(query["timeout"]), WAIT_MAX_S))
-        view = runs.get_run(view.run_id, owner=identity().sees)
+        view = readable(run_id)
     return answer_json(show(view), 200 if view.status.ended else 202)
 
 
@@ -115,6 +114,21 @@ def set_budget(run_id: str, body: dict[str, Any]) -> dict[str, Any]:
 def show(view: RunView) -> dict[str, Any]:
     """Shape a run, with its result when it has ended."""
     return show_run(view, application().answers.shape(view) if view.status.ended else None)
+
+
+def readable(run_id: str) -> RunView:
+    """Give a run the caller may read: its own, any for an administrator, or a batch it joined.
+
+    Raises:
+        NotFoundError: there is none, or none for this caller.
+    """
+    caller = identity()
+    view = application().runs.get_run(known(run_id), owner=None)
+    if caller.is_admin or view.owner == caller.owner:
+        return view
+    if view.kind == "daily_batch" and application().studio.may_read_run(view.run_id, caller.owner):
+        return view
+    raise NotFoundError("There is no such run.", code="run_not_found")
 
 
 def known(run_id: str) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from http import HTTPStatus
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from app.http.answers import answer_json
 from app.http.application import application
-from app.http.keys import REPLAYED, keyed_request, replay
+from app.http.keys import REPLAYED, keyed_request
 from app.http.problems import BROKER_AWAY
 from app.http.waiting import answer_run
 from app.idempotency.model import Outcome
-from app.runs.model import Started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,19 +19,33 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from app.idempotency.model import KeyedRequest
+    from app.runs.model import Started
 
-    Start = Callable[[Connection | None], Started | dict[str, Any]]
-
+    Start = Callable[[Connection | None], "Begun"]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run that was started or joined.
+
+    Args:
+        started: the run.
+        publishes: it is new, so its first steps go out after the commit.
+        extra: fields of the answer beside the run's own, such as `joined`.
+    """
+
+    started: Started
+    publishes: bool = True
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def start_and_answer(start: Start, default_wait_s: float) -> Response:
     """Start a run, or find the one its key started, and answer as `Prefer` asks.
 
     Args:
-        start: writes the run through the connection it is given, or with one of its own; it may also give
-            an answer of its own when there is nothing to run.
+        start: writes the run through the connection it is given; given none, it opens one and publishes by itself.
         default_wait_s: how long to wait when the caller says nothing.
 
     Raises:
@@ -44,10 +56,8 @@ def start_and_answer(start: Start, default_wait_s: float) -> Response:
     if keyed is not None:
         return _start_keyed(keyed, start, default_wait_s)
     check_capacity()
-    made = start(None)
-    if isinstance(made, Started):
-        return answer_run(made.run_id, made.status, default_wait_s)
-    return answer_json(made)
+    begun = start(None)
+    return answer_run(begun.started.run_id, begun.started.status, default_wait_s, begun.extra)
 
 
 def check_capacity() -> None:
@@ -62,22 +72,20 @@ def check_capacity() -> None:
 
 
 def _start_keyed(keyed: KeyedRequest, start: Start, default_wait_s: float) -> Response:
-    begun: list[Started] = []
+    mine: list[Begun] = []
 
     def once(connection: Connection) -> Outcome:
         check_capacity()
-        made = start(connection)
-        if not isinstance(made, Started):
-            return Outcome(status=HTTPStatus.OK, response=made)
-        begun.append(made)
-        return Outcome(run_id=made.run_id)
+        begun = start(connection)
+        mine.append(begun)
+        return Outcome(run_id=begun.started.run_id, response=begun.extra)
 
     outcome = application().idempotency.start_once(keyed, once)
-    for started in begun:
-        application().runs.publish(started)
-    if outcome.run_id is None:
-        return replay(outcome) if outcome.replayed else answer_json(outcome.response)
-    response = answer_run(outcome.run_id, begun[0].status if begun else None, default_wait_s)
+    for begun in mine:
+        if begun.publishes:
+            application().runs.publish(begun.started)
+    status = mine[0].started.status if mine else None
+    response = answer_run(str(outcome.run_id), status, default_wait_s, outcome.response or {})
     if outcome.replayed:
         response.headers.update(REPLAYED)
     return response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import ValidationError, fields, pre_load, validate, validates_schema
+from marshmallow import ValidationError, fields, pre_load, validate
 
 from app.http.options import RunOptionsSchema
 from app.http.schemas import AnswerSchema, PageQuerySchema, RunAnswerSchema, StrictSchema, TolerantSchema, WholeNumber
@@ -27,13 +27,24 @@ DEFAULT_MANUAL_PROMPTS = 12
 IDEA_STATUSES = ["proposed", "approved", "declined"]
 LIKE_STATUSES = ["recorded", "threshold_reached", "queued", "duplicate"]
 NUMBER_OR_TEXT = {"type": ["integer", "string"], "maxLength": MAX_ID_CHARS}
+NUMBER_TEXT_OR_NULL = {"type": ["integer", "string", "null"], "maxLength": MAX_ID_CHARS}
 
 
 class StructureId(fields.Field[str]):
-    """A structure's id: a number or a text, kept as text."""
+    """A structure's id: a number or a text, kept as text.
+
+    Args:
+        blank: an empty text is let through, for whoever reads it as none.
+    """
+
+    def __init__(self, *, blank: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._blank = blank
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         del attr, data, kwargs
+        if self._blank and value == "":
+            return ""
         try:
             return read_structure_id(value)
         except ValueError as error:
@@ -78,14 +89,10 @@ class LikeRequestSchema(TolerantSchema):
     """A like; at least one of the fields says what was liked."""
 
     record_id = fields.String(allow_none=True, validate=validate.Length(max=MAX_NAME_CHARS))
-    structure_id = StructureId(allow_none=True, metadata={**NUMBER_OR_TEXT, "type": ["integer", "string", "null"]})
+    structure_id = StructureId(
+        blank=True, allow_none=True, metadata={**NUMBER_OR_TEXT, "type": ["integer", "string", "null"]}
+    )
     image_url = fields.String(allow_none=True, validate=validate.Length(max=MAX_URL_CHARS))
-
-    @validates_schema
-    def check_something(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse a like of nothing."""
-        if not any(data.get(name) for name in ("record_id", "structure_id", "image_url")):
-            raise ValidationError("At least one of record_id, structure_id and image_url is needed.")
 
 
 class StructureRequestSchema(StrictSchema):
@@ -147,7 +154,9 @@ class ManualAnswerSchema(RunAnswerSchema, DryRunSchema):
     success = fields.Boolean()
     retrain_triggered = fields.Boolean()
     prompts_generated = fields.Integer()
+    prompts_written = fields.Integer()
     renderer = fields.String(allow_none=True)
+    degraded = fields.List(fields.String())
     error = fields.String(allow_none=True)
 
 
@@ -170,7 +179,7 @@ class ResetAnswerSchema(AnswerSchema):
 
 
 class StructureSchema(AnswerSchema):
-    """A structure."""
+    """A structure, with the score that serves."""
 
     structure_id = fields.String(required=True)
     record_id = fields.String(required=True, allow_none=True)
@@ -178,6 +187,11 @@ class StructureSchema(AnswerSchema):
     renderer = fields.String(required=True)
     attributes = fields.Dict(required=True)
     status = fields.String(required=True)
+    source = fields.String(required=True)
+    parent = fields.String(required=True, allow_none=True)
+    created_at = fields.DateTime(required=True, allow_none=True)
+    score = fields.Float(required=True, allow_none=True)
+    model_version = fields.String(required=True, allow_none=True)
 
 
 class ContributionSchema(AnswerSchema):
@@ -192,52 +206,71 @@ class PastScoreSchema(AnswerSchema):
 
     at = fields.DateTime(required=True)
     score = fields.Float(required=True)
+    model_version = fields.String(required=True)
 
 
 class ScoredStructureSchema(StructureSchema):
-    """A structure with its score and where that comes from."""
+    """A structure with where its score comes from."""
 
-    score = fields.Float(allow_none=True)
-    model_version = fields.String(allow_none=True)
-    explanation = fields.List(fields.Nested(ContributionSchema))
-    history = fields.List(fields.Nested(PastScoreSchema))
-
-
-class StoredSchema(AnswerSchema):
-    """What a change of many came to."""
-
-    stored = fields.Integer()
+    liked = fields.Integer(required=True)
+    shown = fields.Integer(required=True)
+    explanation = fields.List(fields.Nested(ContributionSchema), required=True)
+    history = fields.List(fields.Nested(PastScoreSchema), required=True)
 
 
 class SyncedSchema(AnswerSchema):
-    """What reading from Airtable came to."""
+    """How many of each were read from Airtable; null for what it does not keep."""
 
-    status = fields.String()
+    structures = fields.Integer(required=True, allow_none=True)
+    removed = fields.Integer(required=True, allow_none=True)
+    designers = fields.Integer(required=True, allow_none=True)
+    garments = fields.Integer(required=True, allow_none=True)
 
 
 class IdeaSchema(AnswerSchema):
     """A proposed structure."""
 
-    idea_id = fields.Raw(required=True)
+    idea_id = fields.String(required=True)
     skeleton = fields.String(required=True)
     renderer = fields.String(required=True)
     attributes = fields.Dict(required=True)
     status = fields.String(required=True, validate=validate.OneOf(IDEA_STATUSES))
     parent = fields.String(required=True, allow_none=True)
     source = fields.String(required=True)
+    structure_id = fields.String(required=True, allow_none=True, metadata={"description": "What it became."})
     created_at = fields.DateTime(required=True)
+    decided_at = fields.DateTime(required=True, allow_none=True)
 
 
 class PromptSchema(AnswerSchema):
     """A prompt."""
 
-    prompt_id = fields.Raw(required=True)
+    prompt_id = fields.String(required=True)
+    task_id = fields.String(required=True)
+    text = fields.String(required=True)
+    renderer = fields.String(required=True)
+    structure_id = fields.String(required=True, allow_none=True)
+    designer = fields.String(required=True, allow_none=True)
+    garment = fields.String(required=True, allow_none=True)
+    explored = fields.Boolean(required=True)
+    propensity = fields.Float(required=True, allow_none=True)
+    source = fields.String(required=True)
+    record_id = fields.String(required=True, allow_none=True, metadata={"description": "In Airtable."})
+    created_at = fields.DateTime(required=True)
 
 
 class BatchSchema(AnswerSchema):
-    """A batch."""
+    """A batch, daily or manual."""
 
-    kind = fields.String()
+    task_id = fields.String(required=True)
+    kind = fields.String(required=True)
+    status = fields.String(required=True)
+    success = fields.Boolean(required=True, allow_none=True)
+    scheduled_for = fields.DateTime(required=True, allow_none=True)
+    started_at = fields.DateTime(required=True)
+    finished_at = fields.DateTime(required=True, allow_none=True)
+    request = fields.Dict(required=True)
+    result = fields.Dict(required=True, allow_none=True)
 
 
 class StatusSchema(AnswerSchema):
@@ -271,5 +304,6 @@ class ScoresSchema(AnswerSchema):
 
     scores = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
     cached_at = fields.DateTime(required=True, allow_none=True)
-    is_fresh = fields.Boolean(required=True)
+    is_fresh = fields.Boolean(required=True, metadata={"description": "Younger than 24 hours."})
     count = fields.Integer(required=True)
+    model_version = fields.String(required=True, allow_none=True)

@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app, request
 
@@ -101,33 +101,34 @@ def wait_for_run(run_id: str, wait_s: float) -> RunView | None:
         return application().runs.wait_for_end(run_id, wait_s) if entered else None
 
 
-def answer_run(run_id: str, status: RunStatus | None, default_s: float) -> Response:
+def answer_run(run_id: str, status: RunStatus | None, default_s: float, extra: Mapping[str, Any]) -> Response:
     """Answer with the run's result, or with 202 and where to look when it goes on.
 
     Args:
         run_id: a run that is stored.
         status: what it is known to be; None looks.
         default_s: the route's own wait.
+        extra: fields of the answer beside the run's own.
     """
     preference = read_preference(default_s)
     headers = {"Preference-Applied": preference.applied} if preference.applied else {}
     try:
         view = wait_for_run(run_id, preference.wait_s)
         if view is not None:
-            return answer_json(application().answers.shape(view), headers=headers)
+            return answer_json({**application().answers.shape(view), **extra}, headers=headers)
         if status is None or preference.wait_s > 0:
             # Whoever started or joined the run may know where it stands, so no owner is asked for.
             status = application().runs.get_run(run_id, owner=None).status
     except AWAY:
         # The run is safe in the journal: the caller must learn its id, not send it a second time.
         logger.warning("run %s is stored, but a server went away while its caller waited", run_id)
-    return accept_run(run_id, status or RunStatus.QUEUED, headers)
+    return accept_run(run_id, status or RunStatus.QUEUED, extra, headers)
 
 
-def accept_run(run_id: str, status: RunStatus, headers: Mapping[str, str]) -> Response:
+def accept_run(run_id: str, status: RunStatus, extra: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
     """Answer 202: where the run stands, and where to look for its end."""
     address = f"/runs/{run_id}"
-    accepted = {"task_id": run_id, "status": status, "status_url": address, "events_url": f"{address}/events"}
+    accepted = {"task_id": run_id, "status": status, "status_url": address, "events_url": f"{address}/events", **extra}
     return answer_json(accepted, HTTPStatus.ACCEPTED, {"Location": address, **headers})
 
 

@@ -12,9 +12,9 @@ from app.http.answers import answer_json
 from app.http.application import application, identity
 from app.http.options import RunOptions, read_options
 from app.http.resource import Resource, Route, Rule
-from app.http.starting import start_and_answer
+from app.http.starting import Begun, start_and_answer
 from app.http.workflow_schemas import WorkflowAnswerSchema, WorkflowRequestSchema
-from app.runs.model import RunRequest, Started
+from app.runs.model import RunRequest
 from app.workflows.grammar import parse_workflow
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def run_workflow(body: dict[str, Any]) -> Response:
     app = application()
     options = read_options(body, app.settings.engine.callback_allowed_hosts)
     workflow = parse_workflow(body["workflow"], body["variables"], catalog=app.catalog)
-    missing = app.missing_settings(workflow)
     if options.dry_run:
-        return answer_json({"dry_run": True, **app.estimate(workflow).to_json(), "missing": list(missing)})
+        return answer_estimate(workflow)
+    missing = app.missing_settings(workflow)
     if missing:
         raise NotConfiguredError(
             f"A model step needs a provider: set {' or '.join(missing)}.",
@@ -55,7 +55,14 @@ def run_workflow(body: dict[str, Any]) -> Response:
     return start_and_answer(partial(_start, workflow, options), WAIT_S)
 
 
-def _start(workflow: Workflow, options: RunOptions, connection: Connection | None) -> Started:
+def answer_estimate(workflow: Workflow) -> Response:
+    """Answer a dry run: what the document would cost and take, and what is missing for it to run."""
+    app = application()
+    missing = list(app.missing_settings(workflow))
+    return answer_json({"dry_run": True, **app.estimate(workflow).to_json(), "missing": missing})
+
+
+def _start(workflow: Workflow, options: RunOptions, connection: Connection | None) -> Begun:
     request = RunRequest(
         kind=KIND,
         workflow=workflow,
@@ -64,4 +71,4 @@ def _start(workflow: Workflow, options: RunOptions, connection: Connection | Non
         max_cost_usd=options.max_cost_usd,
         callback_url=options.callback_url,
     )
-    return application().runs.start_run(request, connection)
+    return Begun(application().runs.start_run(request, connection))

@@ -29,13 +29,13 @@ def rows(engine: sa.Engine) -> int:
         return int(connection.execute(sa.text("select count(*) from idempotency")).scalar_one())
 
 
-def test_the_same_key_and_body_start_one_run(service: IdempotencyService):
+def test_the_same_key_and_body_start_one_run(service: IdempotencyService) -> None:
     assert service.start_once(keyed(), lambda _: Outcome(run_id=RUN)) == Outcome(run_id=RUN)
     again = service.start_once(keyed(), lambda _: pytest.fail("started twice"))
     assert (again.run_id, again.replayed) == (RUN, True)
 
 
-def test_another_body_under_a_used_key_is_refused(service: IdempotencyService):
+def test_another_body_under_a_used_key_is_refused(service: IdempotencyService) -> None:
     service.start_once(keyed({"a": 1}), lambda _: Outcome(run_id=RUN))
     assert service.start_once(keyed({"a": 1.0}), lambda _: Outcome()).run_id == RUN
     for use in (service.start_once, service.answer_once):
@@ -44,7 +44,7 @@ def test_another_body_under_a_used_key_is_refused(service: IdempotencyService):
         assert caught.value.code == "idempotency_key_reused"
 
 
-def test_a_key_is_one_owners_and_one_routes(service: IdempotencyService):
+def test_a_key_is_one_owners_and_one_routes(service: IdempotencyService) -> None:
     requests = [keyed(), keyed(owner="other"), keyed(route="POST /x"), keyed(key="k2")]
     made = [
         service.start_once(request, lambda _, n=n: Outcome(status=200, response=n))
@@ -53,7 +53,7 @@ def test_a_key_is_one_owners_and_one_routes(service: IdempotencyService):
     assert [outcome.response for outcome in made] == [0, 1, 2, 3]
 
 
-def test_a_start_that_fails_leaves_neither_key_nor_effect(service: IdempotencyService, engine: sa.Engine):
+def test_a_start_that_fails_leaves_neither_key_nor_effect(service: IdempotencyService, engine: sa.Engine) -> None:
     def start(connection: sa.Connection) -> Outcome:
         connection.execute(sa.text("insert into tokens (name, scope, digest) values ('x', 'client', 'd')"))
         raise InvalidError("no")
@@ -66,7 +66,7 @@ def test_a_start_that_fails_leaves_neither_key_nor_effect(service: IdempotencySe
     assert not service.start_once(keyed(), lambda _: Outcome(run_id=RUN)).replayed
 
 
-def test_an_action_that_is_refused_does_not_use_the_key_up(service: IdempotencyService, engine: sa.Engine):
+def test_an_action_that_is_refused_does_not_use_the_key_up(service: IdempotencyService, engine: sa.Engine) -> None:
     def refuse() -> Outcome:
         raise InvalidError("no")
 
@@ -76,20 +76,20 @@ def test_an_action_that_is_refused_does_not_use_the_key_up(service: IdempotencyS
     assert service.answer_once(keyed(), lambda: Outcome(status=200, response={"n": 1})).response == {"n": 1}
 
 
-def test_an_answer_without_a_run_is_given_again(service: IdempotencyService):
+def test_an_answer_without_a_run_is_given_again(service: IdempotencyService) -> None:
     answer = {"status": "recorded", "list": [1, None, "ä"]}
     service.answer_once(keyed(), lambda: Outcome(status=201, response=answer))
     again = service.answer_once(keyed(), lambda: pytest.fail("done twice"))
     assert (again.status, again.response, again.replayed) == (201, answer, True)
 
 
-def test_an_answer_without_content_is_an_answer(service: IdempotencyService):
+def test_an_answer_without_content_is_an_answer(service: IdempotencyService) -> None:
     service.answer_once(keyed(), lambda: Outcome(status=204))
     assert service.answer_once(keyed(), lambda: pytest.fail("done twice")).status == 204
 
 
 @pytest.mark.parametrize("use", ["start_once", "answer_once"])
-def test_of_many_at_once_one_acts_and_all_get_its_answer(service: IdempotencyService, use: str):
+def test_of_many_at_once_one_acts_and_all_get_its_answer(service: IdempotencyService, use: str) -> None:
     acted, lock = [], threading.Lock()
 
     def act(*_: object) -> Outcome:
@@ -105,7 +105,7 @@ def test_of_many_at_once_one_acts_and_all_get_its_answer(service: IdempotencySer
     assert sum(outcome.replayed for outcome in outcomes) == 9
 
 
-def test_who_waits_too_long_for_the_first_is_told_to_come_again(engine: sa.Engine):
+def test_who_waits_too_long_for_the_first_is_told_to_come_again(engine: sa.Engine) -> None:
     service = IdempotencyService(PgKeyStore(engine), patience_s=0.2)
     entered, leave = threading.Event(), threading.Event()
 
@@ -124,7 +124,9 @@ def test_who_waits_too_long_for_the_first_is_told_to_come_again(engine: sa.Engin
     assert caught.value.code == "idempotency_key_in_use"
 
 
-def test_a_dead_process_claim_is_taken_over_and_can_no_longer_write(service: IdempotencyService, engine: sa.Engine):
+def test_a_dead_process_claim_is_taken_over_and_can_no_longer_write(
+    service: IdempotencyService, engine: sa.Engine
+) -> None:
     store = PgKeyStore(engine)
     with store.transaction() as connection:
         dead = store.claim_key(connection, keyed())
@@ -140,7 +142,7 @@ def test_a_dead_process_claim_is_taken_over_and_can_no_longer_write(service: Ide
     assert service.answer_once(keyed(), lambda: pytest.fail("done twice")).response == "mine"
 
 
-def test_after_a_day_a_key_is_new_again(service: IdempotencyService, engine: sa.Engine):
+def test_after_a_day_a_key_is_new_again(service: IdempotencyService, engine: sa.Engine) -> None:
     service.start_once(keyed({"a": 1}), lambda _: Outcome(run_id=RUN))
     with engine.begin() as connection:
         connection.execute(sa.text("update idempotency set expires_at = clock_timestamp()"))
@@ -148,7 +150,7 @@ def test_after_a_day_a_key_is_new_again(service: IdempotencyService, engine: sa.
     assert (fresh.response, fresh.replayed) == ("new", False)
 
 
-def test_expired_keys_are_cleared_away_and_others_kept(service: IdempotencyService, engine: sa.Engine):
+def test_expired_keys_are_cleared_away_and_others_kept(service: IdempotencyService, engine: sa.Engine) -> None:
     service.start_once(keyed(key="old"), lambda _: Outcome(run_id=RUN))
     with engine.begin() as connection:
         connection.execute(sa.text("update idempotency set expires_at = clock_timestamp()"))

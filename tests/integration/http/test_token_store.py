@@ -22,7 +22,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[TokenStore]:
         yield PgTokenStore(request.getfixturevalue("engine"))
 
 
-def test_a_token_is_found_by_its_digest_alone(store: TokenStore):
+def test_a_token_is_found_by_its_digest_alone(store: TokenStore) -> None:
     token = store.add_token("n8n", Scope.ADMIN, "d1", None)
     assert store.find_token("d1") == token
     assert (token.name, token.scope, token.usable, token.last_used_at) == ("n8n", Scope.ADMIN, True, None)
@@ -30,7 +30,7 @@ def test_a_token_is_found_by_its_digest_alone(store: TokenStore):
     assert store.find_token("D1") is None
 
 
-def test_an_expired_token_is_told_apart(store: TokenStore):
+def test_an_expired_token_is_told_apart(store: TokenStore) -> None:
     now = datetime.now(UTC)
     store.add_token("old", Scope.CLIENT, "d1", now - timedelta(seconds=1))
     store.add_token("new", Scope.CLIENT, "d2", now + timedelta(hours=1))
@@ -40,7 +40,7 @@ def test_an_expired_token_is_told_apart(store: TokenStore):
     assert (old.expired, old.usable, new.expired, new.usable) == (True, False, False, True)
 
 
-def test_revoking_is_kept_and_can_be_repeated(store: TokenStore):
+def test_revoking_is_kept_and_can_be_repeated(store: TokenStore) -> None:
     token = store.add_token("n8n", Scope.CLIENT, "d1", None)
     assert store.has_tokens()
     assert store.revoke_token(token.token_id)
@@ -50,7 +50,7 @@ def test_revoking_is_kept_and_can_be_repeated(store: TokenStore):
     assert [listed.revoked for listed in store.list_tokens()] == [True]
 
 
-def test_a_use_is_noted(store: TokenStore):
+def test_a_use_is_noted(store: TokenStore) -> None:
     token = store.add_token("n8n", Scope.CLIENT, "d1", None)
     store.note_use(token.token_id)
     used = store.find_token("d1")
@@ -59,13 +59,13 @@ def test_a_use_is_noted(store: TokenStore):
     assert used.use_is_fresh
 
 
-def test_the_newest_token_is_listed_first(store: TokenStore):
+def test_the_newest_token_is_listed_first(store: TokenStore) -> None:
     for number in range(3):
         store.add_token(f"t{number}", Scope.CLIENT, f"d{number}", None)
     assert [token.name for token in store.list_tokens()] == ["t2", "t1", "t0"]
 
 
-def test_the_table_holds_no_secret(engine: sa.Engine):
+def test_the_table_holds_no_secret(engine: sa.Engine) -> None:
     tokens = TokenService(PgTokenStore(engine))
     _, secret = tokens.create_token("n8n", Scope.CLIENT)
     with engine.connect() as connection:
@@ -74,7 +74,7 @@ def test_the_table_holds_no_secret(engine: sa.Engine):
     assert secret.removeprefix("batuta_") not in row
 
 
-def test_a_use_is_written_once_a_minute_and_not_at_every_request(engine: sa.Engine):
+def test_a_use_is_written_once_a_minute_and_not_at_every_request(engine: sa.Engine) -> None:
     tokens = TokenService(PgTokenStore(engine))
     _, secret = tokens.create_token("n8n", Scope.CLIENT)
     tokens.identify(f"Bearer {secret}")
@@ -90,7 +90,7 @@ def test_a_use_is_written_once_a_minute_and_not_at_every_request(engine: sa.Engi
     assert again.last_used_at > first.last_used_at
 
 
-def test_a_token_expires_by_the_databases_clock(engine: sa.Engine):
+def test_a_token_expires_by_the_databases_clock(engine: sa.Engine) -> None:
     tokens = TokenService(PgTokenStore(engine))
     _, secret = tokens.create_token("short", Scope.CLIENT, datetime.now(UTC) + timedelta(hours=1))
     tokens.identify(f"Bearer {secret}")

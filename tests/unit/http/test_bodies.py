@@ -41,7 +41,7 @@ def request(body: bytes, content_type: str | None) -> Request:
         b'"\x00"',
     ],
 )
-def test_what_could_not_be_stored_is_refused_at_the_door(raw: bytes):
+def test_what_could_not_be_stored_is_refused_at_the_door(raw: bytes) -> None:
     with pytest.raises(MalformedError):
         parse_json(raw)
 
@@ -57,31 +57,31 @@ def test_what_could_not_be_stored_is_refused_at_the_door(raw: bytes):
         (b"[1e5]", [1e5]),
     ],
 )
-def test_odd_but_sound_json_is_read(raw: bytes, value: object):
+def test_odd_but_sound_json_is_read(raw: bytes, value: object) -> None:
     assert parse_json(raw) == value
 
 
 @given(st.binary(max_size=60))
-def test_no_bytes_whatever_raise_anything_else(raw: bytes):
+def test_no_bytes_whatever_raise_anything_else(raw: bytes) -> None:
     with contextlib.suppress(MalformedError):
         json.dumps(parse_json(raw), allow_nan=False).encode()
 
 
 @pytest.mark.parametrize("content_type", [None, "application/x-www-form-urlencoded"])
-def test_what_curl_sends_is_read_as_json_on_the_users_routes_only(content_type: str | None):
+def test_what_curl_sends_is_read_as_json_on_the_users_routes_only(content_type: str | None) -> None:
     assert read_json(request(b'{"a": 1}', content_type), tolerant=True) == {"a": 1}
     with pytest.raises(UnsupportedMediaError):
         read_json(request(b'{"a": 1}', content_type), tolerant=False)
 
 
 @pytest.mark.parametrize("content_type", ["application/xml", "text/plain", "multipart/form-data; boundary=x"])
-def test_other_types_are_refused_everywhere(content_type: str):
+def test_other_types_are_refused_everywhere(content_type: str) -> None:
     for tolerant in (True, False):
         with pytest.raises(UnsupportedMediaError):
             read_json(request(b"<a/>", content_type), tolerant=tolerant)
 
 
-def test_another_charset_is_refused():
+def test_another_charset_is_refused() -> None:
     with pytest.raises(UnsupportedMediaError):
         read_json(request(b"{}", "application/json; charset=utf-16"), tolerant=True)
 
@@ -89,15 +89,15 @@ def test_another_charset_is_refused():
 @pytest.mark.parametrize(
     "content_type", ["application/json", "application/json; charset=UTF-8", "application/vnd.x+json"]
 )
-def test_json_types_are_read(content_type: str):
+def test_json_types_are_read(content_type: str) -> None:
     assert read_json(request(b"[1]", content_type), tolerant=False) == [1]
 
 
-def test_an_empty_body_is_an_empty_object_whatever_its_type():
+def test_an_empty_body_is_an_empty_object_whatever_its_type() -> None:
     assert read_json(request(b"", "application/xml"), tolerant=False) == {}
     assert read_json(request(b" \n", None), tolerant=False) == {}
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_read():
+def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
     with pytest.raises(TooLargeError):
         read_json(request(b" " * (BODY_LENGTH_MAX + 1), "application/json"), tolerant=True)

@@ -32,14 +32,14 @@ def make_token(application: FakeApplication, scope: Scope) -> dict[str, str]:
 # --- who may call ----------------------------------------------------------------------------------------------------
 
 
-def test_open_routes_ask_for_no_token(web: FlaskClient, application: FakeApplication):
+def test_open_routes_ask_for_no_token(web: FlaskClient, application: FakeApplication) -> None:
     make_token(application, Scope.CLIENT)
     for path in ("/", "/openapi.json", "/docs", "/docs/start.js", "/docs/swagger-ui.css"):
         with web.get(path) as answer:
             assert answer.status_code == 200
 
 
-def test_a_missing_token_is_401_and_says_which_scheme(web: FlaskClient, application: FakeApplication):
+def test_a_missing_token_is_401_and_says_which_scheme(web: FlaskClient, application: FakeApplication) -> None:
     make_token(application, Scope.CLIENT)
     answer = web.get("/runs")
     assert code_of(answer) == (401, "unauthenticated")
@@ -47,23 +47,25 @@ def test_a_missing_token_is_401_and_says_which_scheme(web: FlaskClient, applicat
     assert code_of(web.get("/runs", headers={"Authorization": "Basic eA=="})) == (401, "unauthenticated")
 
 
-def test_a_wrong_token_is_403_also_while_none_exists(web: FlaskClient):
+def test_a_wrong_token_is_403_also_while_none_exists(web: FlaskClient) -> None:
     assert code_of(web.get("/runs", headers={"Authorization": "Bearer nonsense"})) == (403, "forbidden")
 
 
-def test_the_token_is_judged_before_the_body(web: FlaskClient, application: FakeApplication):
+def test_the_token_is_judged_before_the_body(web: FlaskClient, application: FakeApplication) -> None:
     make_token(application, Scope.CLIENT)
     assert code_of(web.post("/workflow", data=b"{"))[0] == 401
     assert code_of(web.post("/workflow", data=b"{" * 2_000_000))[0] == 401
 
 
-def test_a_client_may_not_do_what_is_an_administrators(web: FlaskClient, application: FakeApplication):
+def test_a_client_may_not_do_what_is_an_administrators(web: FlaskClient, application: FakeApplication) -> None:
     client = make_token(application, Scope.CLIENT)
     assert code_of(web.get("/tokens", headers=client)) == (403, "scope_too_small")
     assert web.get("/tokens", headers=make_token(application, Scope.ADMIN)).status_code == 200
 
 
-def test_another_tokens_run_is_not_there_and_an_administrator_sees_it(web: FlaskClient, application: FakeApplication):
+def test_another_tokens_run_is_not_there_and_an_administrator_sees_it(
+    web: FlaskClient, application: FakeApplication
+) -> None:
     mine, other, admin = (make_token(application, scope) for scope in (Scope.CLIENT, Scope.CLIENT, Scope.ADMIN))
     run_id = web.post("/workflow", json=DOCUMENT, headers=mine).get_json()["task_id"]
     for path in (f"/runs/{run_id}", f"/runs/{run_id}/wait?timeout=0", f"/runs/{run_id}/events"):
@@ -77,33 +79,33 @@ def test_another_tokens_run_is_not_there_and_an_administrator_sees_it(web: Flask
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8001", "127.0.0.1.evil.example", "192.168.1.5:8001", "[::2]"]
 )
-def test_open_mode_refuses_foreign_names(web: FlaskClient, host: str):
+def test_open_mode_refuses_foreign_names(web: FlaskClient, host: str) -> None:
     assert code_of(web.get("/runs", headers={"Host": host})) == (403, "foreign_host")
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8001", "127.0.0.1:8001", "[::1]:8001"])
-def test_open_mode_serves_loopback_names(web: FlaskClient, host: str):
+def test_open_mode_serves_loopback_names(web: FlaskClient, host: str) -> None:
     assert web.get("/runs", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:3000", "file://", "http://[", ""])
-def test_open_mode_refuses_foreign_pages(web: FlaskClient, application: FakeApplication, origin: str):
+def test_open_mode_refuses_foreign_pages(web: FlaskClient, application: FakeApplication, origin: str) -> None:
     headers = {"Host": "localhost:8001", "Origin": origin}
     assert code_of(web.post("/workflow", json=DOCUMENT, headers=headers)) == (403, "foreign_origin")
     assert application.runs.requests == []
 
 
-def test_open_mode_serves_its_own_pages(web: FlaskClient):
+def test_open_mode_serves_its_own_pages(web: FlaskClient) -> None:
     headers = {"Host": "localhost:8001", "Origin": "http://localhost:8001"}
     assert web.post("/workflow", json=DOCUMENT, headers=headers).status_code == 200
 
 
-def test_with_a_token_any_name_is_served(web: FlaskClient, application: FakeApplication):
+def test_with_a_token_any_name_is_served(web: FlaskClient, application: FakeApplication) -> None:
     headers = {**make_token(application, Scope.CLIENT), "Host": "batuta.example", "Origin": "https://pages.example"}
     assert web.get("/runs", headers=headers).status_code == 200
 
 
-def test_an_address_beyond_loopback_without_a_token_does_not_start():
+def test_an_address_beyond_loopback_without_a_token_does_not_start() -> None:
     application = FakeApplication(settings=Settings.from_env({"HOST": "0.0.0.0"}))
     application.tokens = TokenService(application.tokens._store, host="0.0.0.0")
     with pytest.raises(Exception, match="API_TOKENS"):
@@ -113,14 +115,14 @@ def test_an_address_beyond_loopback_without_a_token_does_not_start():
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_there_is_a_problem_too(web: FlaskClient):
+def test_what_is_not_there_is_a_problem_too(web: FlaskClient) -> None:
     assert code_of(web.get("/nowhere")) == (404, "not_found")
     answer = web.delete("/workflow")
     assert code_of(answer) == (405, "method_not_allowed")
     assert "POST" in answer.headers["Allow"]
 
 
-def test_a_fault_of_ours_tells_nothing_of_its_cause(web: FlaskClient, application: FakeApplication):
+def test_a_fault_of_ours_tells_nothing_of_its_cause(web: FlaskClient, application: FakeApplication) -> None:
     def break_down() -> None:
         raise RuntimeError("postgresql://user:secret@10.0.0.1/x")
 
@@ -132,18 +134,18 @@ def test_a_fault_of_ours_tells_nothing_of_its_cause(web: FlaskClient, applicatio
 
 
 @pytest.mark.parametrize("given", ["abc-123", "A.b:c_9"])
-def test_a_harmless_request_id_is_kept(web: FlaskClient, given: str):
+def test_a_harmless_request_id_is_kept(web: FlaskClient, given: str) -> None:
     assert web.get("/", headers={"X-Request-Id": given}).headers["X-Request-Id"] == given
 
 
 @pytest.mark.parametrize("given", ["", " ", "x" * 65, 'a"b', "a b", "<script>", "ä", "-x"])
-def test_another_request_id_is_replaced(web: FlaskClient, given: str):
+def test_another_request_id_is_replaced(web: FlaskClient, given: str) -> None:
     made = web.get("/", headers={"X-Request-Id": given}).headers["X-Request-Id"]
     assert made != given
     assert re.fullmatch(r"[0-9a-f-]{36}", made)
 
 
-def test_every_answer_has_the_headers_that_keep_browsers_careful(web: FlaskClient):
+def test_every_answer_has_the_headers_that_keep_browsers_careful(web: FlaskClient) -> None:
     for path in ("/", "/docs", "/nowhere"):
         headers = web.get(path).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
@@ -151,25 +153,25 @@ def test_every_answer_has_the_headers_that_keep_browsers_careful(web: FlaskClien
     assert "script-src 'self';" in web.get("/docs").headers["Content-Security-Policy"]
 
 
-def test_a_nul_is_not_found_in_a_path_and_refused_in_a_query(web: FlaskClient):
+def test_a_nul_is_not_found_in_a_path_and_refused_in_a_query(web: FlaskClient) -> None:
     assert code_of(web.get("/runs/a%00b"))[0] == 404
     assert code_of(web.get("/runs?kind=a%00b"))[0] == 400
     assert code_of(web.get("/runs?a%00b=1"))[0] == 400
 
 
-def test_the_pages_load_nothing_from_elsewhere(web: FlaskClient):
+def test_the_pages_load_nothing_from_elsewhere(web: FlaskClient) -> None:
     assert not re.findall(r"https?://", web.get("/docs").text + web.get("/docs/start.js").text)
 
 
 @pytest.mark.parametrize("name", ["index.html", "..%2f__init__.py", "%2e%2e/core.py", "swagger-ui.js"])
-def test_only_the_files_of_the_page_are_served(web: FlaskClient, name: str):
+def test_only_the_files_of_the_page_are_served(web: FlaskClient, name: str) -> None:
     assert web.get(f"/docs/{name}").status_code == 404
 
 
 # --- lists -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_page_says_where_it_stands_and_is_cut(web: FlaskClient, application: FakeApplication):
+def test_a_page_says_where_it_stands_and_is_cut(web: FlaskClient, application: FakeApplication) -> None:
     for _ in range(5):
         application.runs.add()
     answer = web.get("/runs?page=2&page_size=2")
@@ -193,7 +195,7 @@ def test_a_page_says_where_it_stands_and_is_cut(web: FlaskClient, application: F
         "since=yesterday",
     ],
 )
-def test_a_query_out_of_range_is_422(web: FlaskClient, query: str):
+def test_a_query_out_of_range_is_422(web: FlaskClient, query: str) -> None:
     status, code = code_of(web.get(f"/runs?{query}"))
     assert (status, code) == (422, "invalid")
     assert query.split("=", maxsplit=1)[0] in web.get(f"/runs?{query}").get_json()["errors"]
@@ -202,7 +204,9 @@ def test_a_query_out_of_range_is_422(web: FlaskClient, query: str):
 # --- bodies ----------------------------------------------------------------------------------------------------------
 
 
-def test_unknown_fields_pass_on_the_users_routes_and_not_on_new_ones(web: FlaskClient, application: FakeApplication):
+def test_unknown_fields_pass_on_the_users_routes_and_not_on_new_ones(
+    web: FlaskClient, application: FakeApplication
+) -> None:
     assert web.post("/workflow", json={**DOCUMENT, "n8n": 1}).status_code == 200
     run_id = application.runs.add()
     answer = web.post(f"/runs/{run_id}/budget", json={"max_cost_usd": 1, "max_cost": 2})
@@ -210,7 +214,7 @@ def test_unknown_fields_pass_on_the_users_routes_and_not_on_new_ones(web: FlaskC
     assert list(answer.get_json()["errors"]) == ["max_cost"]
 
 
-def test_curls_form_type_is_read_on_the_users_routes(web: FlaskClient, application: FakeApplication):
+def test_curls_form_type_is_read_on_the_users_routes(web: FlaskClient, application: FakeApplication) -> None:
     body = '{"workflow": [{"tasks": [{"agent": "echo"}]}]}'
     assert web.post("/workflow", data=body, content_type="application/x-www-form-urlencoded").status_code == 200
     assert web.post("/workflow", data=body).status_code == 200
@@ -219,18 +223,18 @@ def test_curls_form_type_is_read_on_the_users_routes(web: FlaskClient, applicati
     assert code_of(web.post(path, data='{"max_cost_usd": 1}'))[0] == 415
 
 
-def test_a_body_of_two_megabytes_is_413_with_and_without_a_length(web: FlaskClient):
+def test_a_body_of_two_megabytes_is_413_with_and_without_a_length(web: FlaskClient) -> None:
     body = b'{"workflow": "' + b"x" * 2_000_000 + b'"}'
     assert code_of(web.post("/workflow", data=body)) == (413, "too_large")
 
 
-def test_the_place_of_a_mistake_in_a_document_is_named(web: FlaskClient):
+def test_the_place_of_a_mistake_in_a_document_is_named(web: FlaskClient) -> None:
     answer = web.post("/workflow", json={"workflow": [{}, {"tasks": [{"model": "nope", "prompt": "x"}]}]})
     assert code_of(answer) == (422, "document_invalid")
     assert "workflow[1].tasks[0].model" in answer.get_json()["errors"]
 
 
-def test_a_model_without_a_provider_is_503_naming_what_to_set(web: FlaskClient, application: FakeApplication):
+def test_a_model_without_a_provider_is_503_naming_what_to_set(web: FlaskClient, application: FakeApplication) -> None:
     application.missing = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
     answer = web.post("/workflow", json=DOCUMENT)
     assert code_of(answer) == (503, "not_configured")
@@ -239,7 +243,7 @@ def test_a_model_without_a_provider_is_503_naming_what_to_set(web: FlaskClient, 
     assert application.runs.requests == []
 
 
-def test_a_dry_run_only_estimates_and_says_what_is_missing(web: FlaskClient, application: FakeApplication):
+def test_a_dry_run_only_estimates_and_says_what_is_missing(web: FlaskClient, application: FakeApplication) -> None:
     application.missing = ("OPENAI_API_KEY",)
     answer = web.post("/workflow", json={**DOCUMENT, "dry_run": True})
     assert answer.status_code == 200
@@ -250,7 +254,7 @@ def test_a_dry_run_only_estimates_and_says_what_is_missing(web: FlaskClient, app
     assert application.runs.requests == []
 
 
-def test_options_reach_the_run(web: FlaskClient, application: FakeApplication):
+def test_options_reach_the_run(web: FlaskClient, application: FakeApplication) -> None:
     options = {"priority": "high", "max_cost_usd": 0.5, "callback_url": "http://n8n.internal:5678/x"}
     assert web.post("/workflow", json={**DOCUMENT, **options}).status_code == 200
     request = application.runs.requests[0]
@@ -258,7 +262,7 @@ def test_options_reach_the_run(web: FlaskClient, application: FakeApplication):
     assert str(request.max_cost_usd) == "0.5"
 
 
-def test_a_callback_elsewhere_is_refused_before_anything_runs(web: FlaskClient, application: FakeApplication):
+def test_a_callback_elsewhere_is_refused_before_anything_runs(web: FlaskClient, application: FakeApplication) -> None:
     answer = web.post("/workflow", json={**DOCUMENT, "callback_url": "http://evil.example/"})
     assert code_of(answer) == (422, "callback_refused")
     assert application.runs.requests == []
@@ -267,7 +271,7 @@ def test_a_callback_elsewhere_is_refused_before_anything_runs(web: FlaskClient, 
 # --- tokens ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_token_is_shown_once_and_works_until_it_is_revoked(web: FlaskClient):
+def test_a_token_is_shown_once_and_works_until_it_is_revoked(web: FlaskClient) -> None:
     made = web.post("/tokens", json={"name": "n8n", "scope": "admin"})
     assert made.status_code == 201
     headers = {"Authorization": f"Bearer {made.get_json()['token']}"}
@@ -287,6 +291,6 @@ def test_a_token_is_shown_once_and_works_until_it_is_revoked(web: FlaskClient):
         {"name": "x", "scope": "admin", "expires_at": "soon"}, {"name": "x", "scope": "admin", "extra": 1},
     ],
 )  # fmt: skip
-def test_a_token_that_makes_no_sense_is_not_made(web: FlaskClient, body: dict[str, object]):
+def test_a_token_that_makes_no_sense_is_not_made(web: FlaskClient, body: dict[str, object]) -> None:
     assert code_of(web.post("/tokens", json=body))[0] == 422
     assert web.get("/tokens").get_json() == []

@@ -20,19 +20,19 @@ values = st.recursive(
 
 
 @given(values)
-def test_every_body_has_one_hash(value: object):
+def test_every_body_has_one_hash(value: object) -> None:
     assert hash_body(value) == hash_body(value)
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), values, min_size=2, max_size=5))
-def test_the_order_of_keys_does_not_count(value: dict[str, object]):
+def test_the_order_of_keys_does_not_count(value: dict[str, object]) -> None:
     assert hash_body(value) == hash_body(dict(reversed(value.items())))
 
 
-def test_one_and_one_point_nothing_are_the_same_number_but_not_the_same_as_true():
+def test_one_and_one_point_nothing_are_the_same_number_but_not_the_same_as_true() -> None:
     assert hash_body({"n": 1}) == hash_body({"n": 1.0})
     assert len({hash_body(value) for value in (1, True, "1", [1], {"1": 1}, None)}) == 6
 
 
-def test_the_order_of_a_list_counts():
+def test_the_order_of_a_list_counts() -> None:
     assert hash_body([1, 2]) != hash_body([2, 1])

@@ -19,7 +19,7 @@ ALLOWED = ("n8n.internal", "Hooks.Example.com:8443", "[::1]", "127.0.0.1")
         "http://127.0.0.1:9/x",
     ],
 )
-def test_an_address_on_an_allowed_host_may_be_called_back(url: str):
+def test_an_address_on_an_allowed_host_may_be_called_back(url: str) -> None:
     check_callback(url, ALLOWED)
 
 
@@ -57,23 +57,23 @@ def test_an_address_on_an_allowed_host_may_be_called_back(url: str):
         "http://2130706433/",
     ],
 )
-def test_an_address_that_only_looks_allowed_is_refused(url: str):
+def test_an_address_that_only_looks_allowed_is_refused(url: str) -> None:
     with pytest.raises(InvalidError) as caught:
         check_callback(url, ALLOWED)
     assert list(caught.value.errors) == ["callback_url"]
 
 
-def test_without_allowed_hosts_none_is_called_and_the_variable_is_named():
+def test_without_allowed_hosts_none_is_called_and_the_variable_is_named() -> None:
     with pytest.raises(InvalidError) as caught:
         check_callback("https://n8n.internal/", ())
     assert "CALLBACK_ALLOWED_HOSTS" in caught.value.errors["callback_url"][0]
 
 
 @pytest.mark.parametrize("amount", [True, "1", -0.01, float("nan"), float("inf"), 1e12, [], {}])
-def test_a_cap_that_is_no_amount_is_refused(amount: object):
+def test_a_cap_that_is_no_amount_is_refused(amount: object) -> None:
     with pytest.raises(ValidationError):
         RunOptionsSchema().load({"max_cost_usd": amount})
 
 
-def test_a_cap_keeps_the_amount_that_was_written():
+def test_a_cap_keeps_the_amount_that_was_written() -> None:
     assert str(RunOptionsSchema().load({"max_cost_usd": 0.1})["max_cost_usd"]) == "0.1"

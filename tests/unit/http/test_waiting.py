@@ -21,18 +21,18 @@ def post(web: FlaskClient, *prefer: str) -> TestResponse:
     return web.post("/workflow", json=DOCUMENT, headers=[("Prefer", wish) for wish in prefer])
 
 
-def test_a_run_that_ends_in_time_is_answered_with_its_result(web: FlaskClient, application: FakeApplication):
+def test_a_run_that_ends_in_time_is_answered_with_its_result(web: FlaskClient, application: FakeApplication) -> None:
     answer = post(web)
     assert (answer.status_code, answer.get_json()["status"]) == (200, "completed")
     assert application.runs.waits == [90]
 
 
-def test_a_failed_run_is_no_error_of_http(web: FlaskClient, application: FakeApplication):
+def test_a_failed_run_is_no_error_of_http(web: FlaskClient, application: FakeApplication) -> None:
     application.runs.ends_as = RunStatus.FAILED
     assert (post(web).status_code, post(web).get_json()["status"]) == (200, "failed")
 
 
-def test_a_run_that_takes_longer_is_202_with_where_to_look(web: FlaskClient, application: FakeApplication):
+def test_a_run_that_takes_longer_is_202_with_where_to_look(web: FlaskClient, application: FakeApplication) -> None:
     application.runs.ends_as = None
     answer = post(web)
     body = answer.get_json()
@@ -41,7 +41,7 @@ def test_a_run_that_takes_longer_is_202_with_where_to_look(web: FlaskClient, app
     assert body["events_url"] == f"/runs/{body['task_id']}/events"
 
 
-def test_a_run_that_pauses_for_money_is_202_and_says_so(web: FlaskClient, application: FakeApplication):
+def test_a_run_that_pauses_for_money_is_202_and_says_so(web: FlaskClient, application: FakeApplication) -> None:
     application.runs.ends_as = RunStatus.PAUSED_BUDGET
     assert (post(web).status_code, post(web).get_json()["status"]) == (202, "paused_budget")
 
@@ -65,7 +65,7 @@ def test_a_run_that_pauses_for_money_is_202_and_says_so(web: FlaskClient, applic
 )  # fmt: skip
 def test_prefer_is_honoured(
     web: FlaskClient, application: FakeApplication, wishes: list[str], waits: list[float], applied: str | None
-):
+) -> None:
     application.runs.ends_as = None
     answer = post(web, *wishes)
     assert answer.status_code == 202
@@ -75,7 +75,7 @@ def test_prefer_is_honoured(
 
 def test_when_half_of_the_threads_wait_the_next_one_is_told_to_come_again(
     web: FlaskClient, application: FakeApplication
-):
+) -> None:
     room: WaitingRoom = web.application.extensions[EXTENSION]
     assert [room.try_enter() for _ in range(3)] == [True, True, False]  # 4 web threads
     answer = post(web)
@@ -84,7 +84,7 @@ def test_when_half_of_the_threads_wait_the_next_one_is_told_to_come_again(
     assert post(web).status_code == 200
 
 
-def test_a_place_is_given_back_whatever_happens(web: FlaskClient, application: FakeApplication):
+def test_a_place_is_given_back_whatever_happens(web: FlaskClient, application: FakeApplication) -> None:
     def break_down() -> None:
         raise RuntimeError
 
@@ -94,7 +94,7 @@ def test_a_place_is_given_back_whatever_happens(web: FlaskClient, application: F
     assert post(web).status_code == 200
 
 
-def test_many_threads_never_hold_more_places_than_there_are():
+def test_many_threads_never_hold_more_places_than_there_are() -> None:
     room, most, held, lock = WaitingRoom(3), 0, 0, threading.Lock()
 
     def hold() -> None:
@@ -119,7 +119,7 @@ def test_many_threads_never_hold_more_places_than_there_are():
 
 def test_a_database_that_goes_away_while_a_caller_waits_does_not_lose_it_the_runs_id(
     web: FlaskClient, application: FakeApplication
-):
+) -> None:
     def lose() -> None:
         raise sqlalchemy.exc.OperationalError("select", {}, Exception("gone"))
 
@@ -129,7 +129,7 @@ def test_a_database_that_goes_away_while_a_caller_waits_does_not_lose_it_the_run
     assert answer.get_json()["task_id"] in application.runs.views
 
 
-def test_a_database_that_is_away_is_503_with_retry_after(web: FlaskClient, application: FakeApplication):
+def test_a_database_that_is_away_is_503_with_retry_after(web: FlaskClient, application: FakeApplication) -> None:
     def lose() -> None:
         raise sqlalchemy.exc.OperationalError("select", {}, Exception("gone"))
 
@@ -140,7 +140,7 @@ def test_a_database_that_is_away_is_503_with_retry_after(web: FlaskClient, appli
     assert "gone" not in answer.text
 
 
-def test_full_queues_are_503_with_retry_after(web: FlaskClient, application: FakeApplication):
+def test_full_queues_are_503_with_retry_after(web: FlaskClient, application: FakeApplication) -> None:
     def refuse() -> None:
         raise OverloadedError("The queues are full.", code="queue_full", retry_after_s=10)
 
@@ -150,7 +150,7 @@ def test_full_queues_are_503_with_retry_after(web: FlaskClient, application: Fak
     assert application.runs.requests == []
 
 
-def test_a_run_is_taken_while_the_broker_is_away(web: FlaskClient, application: FakeApplication):
+def test_a_run_is_taken_while_the_broker_is_away(web: FlaskClient, application: FakeApplication) -> None:
     def lose() -> None:
         raise redis.exceptions.ConnectionError("refused")
 
@@ -159,7 +159,7 @@ def test_a_run_is_taken_while_the_broker_is_away(web: FlaskClient, application: 
     assert len(application.runs.requests) == 1
 
 
-def test_waiting_on_a_run_is_202_with_the_run_until_it_ends(web: FlaskClient, application: FakeApplication):
+def test_waiting_on_a_run_is_202_with_the_run_until_it_ends(web: FlaskClient, application: FakeApplication) -> None:
     run_id = application.runs.add()
     application.runs.ends_as = None
     answer = web.get(f"/runs/{run_id}/wait?timeout=7")
@@ -177,7 +177,7 @@ def events(run_id: str, *numbers: int) -> list[Event | None]:
     return [Event(run_id, number, "2026-11-20T12:00:00Z", "step_finished", "0.0", {"n": number}) for number in numbers]
 
 
-def test_events_are_streamed_with_their_numbers_and_heartbeats(web: FlaskClient, application: FakeApplication):
+def test_events_are_streamed_with_their_numbers_and_heartbeats(web: FlaskClient, application: FakeApplication) -> None:
     run_id = application.runs.add()
     application.runs.events = [*events(run_id, 1), None, *events(run_id, 2)]
     answer = web.get(f"/runs/{run_id}/events")
@@ -190,14 +190,16 @@ def test_events_are_streamed_with_their_numbers_and_heartbeats(web: FlaskClient,
 @pytest.mark.parametrize(
     ("last", "first"), [("1", "id: 2"), ("", "id: 1"), ("x", "id: 1"), ("-1", "id: 1"), ("9999999999", "id: 1")]
 )
-def test_a_reader_goes_on_where_it_left_off(web: FlaskClient, application: FakeApplication, last: str, first: str):
+def test_a_reader_goes_on_where_it_left_off(
+    web: FlaskClient, application: FakeApplication, last: str, first: str
+) -> None:
     run_id = application.runs.add()
     application.runs.events = events(run_id, 1, 2, 3)
     answer = web.get(f"/runs/{run_id}/events", headers={"Last-Event-ID": last})
     assert answer.text.split("\n\n")[1].splitlines()[0] == first
 
 
-def test_a_stream_gives_its_place_back_and_too_many_are_refused(web: FlaskClient, application: FakeApplication):
+def test_a_stream_gives_its_place_back_and_too_many_are_refused(web: FlaskClient, application: FakeApplication) -> None:
     run_id = application.runs.add()
     room: WaitingRoom = web.application.extensions[EXTENSION]
     for _ in range(5):
@@ -208,7 +210,7 @@ def test_a_stream_gives_its_place_back_and_too_many_are_refused(web: FlaskClient
     assert answer.headers["Retry-After"]
 
 
-def test_a_run_shows_its_cost_and_steps(web: FlaskClient, application: FakeApplication):
+def test_a_run_shows_its_cost_and_steps(web: FlaskClient, application: FakeApplication) -> None:
     run_id = application.runs.add()
     application.runs.views[run_id] = replace(application.runs.views[run_id], status=RunStatus.COMPLETED)
     body = web.get(f"/runs/{run_id}").get_json()
