@@ -13,7 +13,7 @@ from bench.work import Work
 
 LOOK_EVERY_S = 0.1
 READY_WITHIN_S = 60
-SPARE = 1.25  # threads over the calls that wait at once, because work never spreads evenly over processes
+SPARE = 2.0  # threads over the calls that wait at once, because work never spreads evenly over processes
 
 
 class CelerySystem:

@@ -13,6 +13,7 @@ class Contender:
         name: what the command line calls it.
         title: what the table calls it.
         module: its main process is `python -m` this.
+        options: further words on its command line.
         copies: main processes among which the workflows are dealt out.
         workers: worker processes that a contender with a broker starts itself.
         packages: distributions whose versions the report names.
@@ -22,6 +23,7 @@ class Contender:
     name: str
     title: str
     module: str
+    options: tuple[str, ...] = ()
     copies: int = 1
     workers: int = 2
     packages: tuple[str, ...] = ()
@@ -33,11 +35,21 @@ CONTENDERS = {
     for contender in (
         Contender("bare", "no engine (floor)", "bench.bare_system", durable=False),
         Contender("celery", "Celery canvas", "bench.celery_system", packages=("celery", "kombu", "redis"), durable=False),
-        Contender("dbos", "DBOS", "bench.dbos_system", copies=2, packages=("dbos",)),
+        Contender("dbos", "DBOS, started directly", "bench.dbos_system", copies=2, packages=("dbos",)),
+        Contender("dbos-queue", "DBOS, its queue", "bench.dbos_system", ("queue",), copies=2, packages=("dbos",)),
         Contender(
             "langgraph",
             "LangGraph",
             "bench.langgraph_system",
+            ("async",),
+            copies=2,
+            packages=("langgraph", "langgraph-checkpoint-postgres"),
+        ),
+        Contender(
+            "langgraph-sync",
+            "LangGraph, sync",
+            "bench.langgraph_system",
+            ("sync",),
             copies=2,
             packages=("langgraph", "langgraph-checkpoint-postgres"),
         ),

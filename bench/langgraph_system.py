@@ -1,27 +1,29 @@
-"""LangGraph with its PostgreSQL checkpointer, on one event loop a process."""
+"""LangGraph with its PostgreSQL checkpointer, on one event loop a process.
+
+Its durability is the first word on the command line: `async`, its default, writes a checkpoint while the next step
+runs already, so that a killed process may repeat finished calls; `sync` writes it before, as the others here do.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import operator
+import sys
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict, cast
 
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
 
 from bench.client import AwaitingClient
 from bench.contender import given_work, race_async
 from bench.work import FIRST, LAST, MIDDLE, Work
 
-if TYPE_CHECKING:
-    from langgraph.graph.state import CompiledStateGraph
-
 # A saver does one thing at a time behind a lock, whatever pool it is given; so a process has several.
 SAVERS = 4
-# "async", its default: a checkpoint is written while the next step runs already.
-DURABILITY: Literal["sync", "async", "exit"] = "async"
+Durability = Literal["sync", "async", "exit"]
 
 
 class State(TypedDict):
@@ -51,9 +53,10 @@ def build_graph(client: AwaitingClient, saver: AsyncPostgresSaver) -> CompiledSt
 class LangGraphSystem:
     """One process's share of the workflows, dealt out over its graphs."""
 
-    def __init__(self, graphs: list[CompiledStateGraph[State, Any, Any, Any]]) -> None:
+    def __init__(self, graphs: list[CompiledStateGraph[State, Any, Any, Any]], durability: Durability) -> None:
         """Run on these, which differ only in their saver."""
         self._graphs = graphs
+        self._durability = durability
 
     async def run(self, work: Work) -> int:
         """Run this copy's workflows at once; returns how many failed."""
@@ -61,7 +64,7 @@ class LangGraphSystem:
             self._graphs[number % len(self._graphs)].ainvoke(
                 {"workflow": workflow, "answers": []},
                 {"configurable": {"thread_id": workflow}},
-                durability=DURABILITY,
+                durability=self._durability,
             )
             for number, workflow in enumerate(work.own_ids)
         ]
@@ -79,7 +82,8 @@ async def main() -> None:
             for _ in range(SAVERS)
         ]
         await savers[0].setup()
-        await race_async(LangGraphSystem([build_graph(client, saver) for saver in savers]).run, work)
+        graphs = [build_graph(client, saver) for saver in savers]
+        await race_async(LangGraphSystem(graphs, cast("Durability", sys.argv[2])).run, work)
 
 
 if __name__ == "__main__":

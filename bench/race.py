@@ -152,7 +152,7 @@ class Copy:
         self._mine = len(work.own_ids)
         with self._log.open("a", encoding="utf-8") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", contender.module, work.to_json()],
+                [sys.executable, "-m", contender.module, work.to_json(), *contender.options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
