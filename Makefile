@@ -50,6 +50,8 @@ $(DEV_STAMP): requirements/dev.lock | $(BIN)/python
 	@mkdir -p var/tmp
 	@echo "installing what the system and its tests need into $(VENV) …"
 	@$(PIP_INSTALL) -r requirements/dev.lock
+	@# the lock was made by one version of Python; another may ask for a package more
+	@$(BIN)/python -m pip check --quiet
 	@$(MAKE) --no-print-directory $(BIN)/batuta
 	@touch $@ $(RUN_STAMP)
 

@@ -1,4 +1,4 @@
-"""Find the database and the broker: those that the settings name, or the embedded ones."""
+"""Lend a database to a command, also while the system is not running."""
 
 from __future__ import annotations
 
@@ -6,34 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
-from app.servers import EmbeddedPostgres, EmbeddedRedis
-from app.servers.embedded import EmbeddedServer
+from app.servers import EmbeddedPostgres
 from app.settings import Settings
-
-
-def embedded_servers(settings: Settings) -> list[EmbeddedServer]:
-    """List the servers that are ours to run: none where DATABASE_URL and REDIS_URL are set."""
-    servers: list[EmbeddedServer] = []
-    if not settings.storage.database_url:
-        servers.append(EmbeddedPostgres(settings.storage.data_dir))
-    if not settings.storage.redis_url:
-        servers.append(EmbeddedRedis(settings.storage.data_dir))
-    return servers
-
-
-def address_embedded(settings: Settings) -> Settings:
-    """Fill in the addresses of embedded servers that run.
-
-    Raises:
-        StorageAwayError: one that is needed does not run.
-    """
-    storage = settings.storage
-    for server in embedded_servers(settings):
-        if isinstance(server, EmbeddedPostgres):
-            storage = replace(storage, database_url=server.url)
-        else:
-            storage = replace(storage, redis_url=server.url)
-    return replace(settings, storage=storage)
 
 
 @contextlib.contextmanager

@@ -15,12 +15,12 @@ from pathlib import Path
 from types import FrameType
 
 from app.commands.client import address_of
-from app.commands.storage import address_embedded, embedded_servers
 from app.commands.welcome import Welcome
 from app.errors import BatutaError, SettingsError
 from app.formation import plan_children
 from app.schema import ROOT, upgrade_schema
 from app.servers.embedded import EmbeddedServer
+from app.servers.launch import embedded_servers, find_addresses
 from app.settings import Settings
 from app.supervisor import Supervisor, Terminal, only_one
 
@@ -134,7 +134,7 @@ def _servers_running(settings: Settings, terminal: Terminal) -> Iterator[Setting
             terminal.say(f"{server.name}: {'adopting the one that runs' if server.running else 'starting'}")
             server.start()
         watcher.start()
-        yield address_embedded(settings)
+        yield replace(settings, storage=replace(settings.storage, **find_addresses(settings)))
     finally:
         _stop_servers(servers, ended, watcher, terminal)
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import StorageAwayError
-from app.servers import launch
+from app.servers import become
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ PROBE_TIMEOUT_S = 10
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose files the server's are (`uid`, `gid` as the machine sees them) and how `launch.py` becomes that user."""
+    """Whose files the server's are (`uid`, `gid` as the machine sees them) and how `become.py` becomes that user."""
 
     options: tuple[str, ...]
     uid: int
@@ -41,8 +41,8 @@ class Identity:
 
 
 def launch_command(options: tuple[str, ...], program: list[str]) -> list[str]:
-    """Put `launch.py` before a program."""
-    return [sys.executable, "-I", "-S", launch.__file__, *options, "--", *program]
+    """Put `become.py` before a program."""
+    return [sys.executable, "-I", "-S", become.__file__, *options, "--", *program]
 
 
 def choose_identity(program: Path) -> Identity:

@@ -123,8 +123,8 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def _identity(self) -> Identity:
         identity = choose_identity(_programs() / "postgres")
-        let_reach(identity, self.home / "data", _programs() / "postgres")
         own(identity, self.home)
+        let_reach(identity, self.home / "data", _programs() / "postgres")
         return identity
 
     def _make_cluster(self, identity: Identity) -> None:
