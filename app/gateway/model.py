@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -90,7 +90,7 @@ class Usage:
     def from_json(cls, raw: Mapping[str, Any]) -> Usage:
         """Read what `to_json` wrote."""
         cost = raw.get("vendor_cost_usd")
-        return cls(**{**raw, "vendor_cost_usd": None if cost is None else Decimal(cost)})
+        return cls(**{**_known(cls, raw), "vendor_cost_usd": None if cost is None else Decimal(cost)})
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class ChatRequest:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> ChatRequest:
         """Read what the ledger kept."""
-        return cls(**{**raw, "messages": tuple(raw["messages"])})
+        return cls(**{**_known(cls, raw), "messages": tuple(raw["messages"])})
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class ChatAnswer:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> ChatAnswer:
         """Read what the ledger kept."""
-        return cls(**{**raw, "usage": Usage.from_json(raw["usage"])})
+        return cls(**{**_known(cls, raw), "usage": Usage.from_json(raw["usage"])})
 
 
 @dataclass(frozen=True)
@@ -196,6 +196,12 @@ class ModelAnswer:
     def output(self) -> Any:
         """What the step's variable becomes: the data of a structured answer, else the text."""
         return self.data if self.structured else self.text
+
+
+def _known(cls: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what another version of this module may have written besides."""
+    names = {item.name for item in fields(cls)}
+    return {name: value for name, value in raw.items() if name in names}
 
 
 def add_usage(a: Usage, b: Usage) -> Usage:

@@ -161,9 +161,7 @@ class Registry:
                 if offer.provider not in providers:
                     continue
                 if offer.retired(today):
-                    warnings.append(
-                        f"{offer.model} of {offer.provider} ({model.name}) retired on {offer.retires_on}"
-                    )
+                    warnings.append(f"{offer.model} of {offer.provider} ({model.name}) retired on {offer.retires_on}")
                     continue
                 targets.append(Target(model, offer))
         return Route(tuple(targets), tuple(warnings))
@@ -199,13 +197,13 @@ class Registry:
         names = (variable for offer in helpful for variable in self.providers[offer.provider].variables)
         return tuple(dict.fromkeys(names))
 
-    def retirements(self, today: dt.date, *, within_days: int = 30) -> list[str]:
-        """List offers that are retired or soon will be, for people."""
+    def retirements(self, today: dt.date, providers: Collection[str], *, within_days: int = 30) -> list[str]:
+        """List the offers of some providers that are retired or soon will be, for people."""
         soon = today + dt.timedelta(days=within_days)
         return [
             f"{offer.model} of {offer.provider} ({model.name}) "
             f"{'retired' if offer.retired(today) else 'retires'} on {offer.retires_on}"
             for model in self.models.values()
             for offer in model.offers
-            if offer.retires_on is not None and offer.retires_on <= soon
+            if offer.provider in providers and offer.retires_on is not None and offer.retires_on <= soon
         ]

@@ -141,7 +141,7 @@ class _Reader:
             retires_on=self._value(raw, "retires_on", place, dt.date.fromisoformat, None),
             sampling=self._value(raw, "sampling", place, _flag, True),
             max_tokens_field=self._value(raw, "max_tokens_field", place, str, "max_tokens"),
-            extra=self.mapping(raw.get("extra", {}), f"{place}.extra"),
+            extra=_plain(self.mapping(raw.get("extra", {}), f"{place}.extra")),
         )
 
     def _prices(self, raw: Mapping[str, Any], place: str) -> Prices:
@@ -213,6 +213,15 @@ class _Reader:
                 for name in model.fallbacks
                 if name not in owners
             ]
+
+
+def _plain(value: Any) -> Any:
+    """Turn the Decimals the file is read with back into what a wire's JSON can carry."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def _texts(value: Any) -> tuple[str, ...]:
