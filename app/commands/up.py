@@ -75,6 +75,17 @@ def child_environment(settings: Settings, environ: Mapping[str, str]) -> dict[st
     }
 
 
+def with_embedded(settings: Settings) -> Settings:
+    """Fill in the addresses of the embedded servers where the settings name none."""
+    found = find_addresses(settings)
+    storage = replace(
+        settings.storage,
+        database_url=found.get("database_url", settings.storage.database_url),
+        redis_url=found.get("redis_url", settings.storage.redis_url),
+    )
+    return replace(settings, storage=storage)
+
+
 def _settle(settings: Settings) -> Settings:
     # Children work in the clone's folder; a relative DATA_DIR is meant from the caller's.
     return replace(settings, storage=replace(settings.storage, data_dir=settings.storage.data_dir.absolute()))
@@ -134,7 +145,7 @@ def _servers_running(settings: Settings, terminal: Terminal) -> Iterator[Setting
             terminal.say(f"{server.name}: {'adopting the one that runs' if server.running else 'starting'}")
             server.start()
         watcher.start()
-        yield replace(settings, storage=replace(settings.storage, **find_addresses(settings)))
+        yield with_embedded(settings)
     finally:
         _stop_servers(servers, ended, watcher, terminal)
 
