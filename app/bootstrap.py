@@ -1,20 +1,36 @@
-"""The one composition root: every collaborator is made and handed over here, lazily connected, never at import."""
+"""The one composition root: every collaborator is made and handed over here, connected when first used, never at import."""
 
 from __future__ import annotations
 
 import importlib
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import redis
+import redis.asyncio
 
+from app import __version__
+from app.access.service import TokenService
+from app.access.store import PgTokenStore
 from app.broker import create_celery
 from app.database import create_engine
+from app.errors import NotConfiguredError
+from app.estimating import Estimator
+from app.gateway.breaker import RedisBreaker
+from app.gateway.limiter import RedisLimiter
+from app.gateway.registry_file import read_registry
+from app.gateway.service import Gateway, utc_today
+from app.health import Health
+from app.housekeeping import Housekeeping
+from app.idempotency.service import IdempotencyService
+from app.idempotency.store import PgKeyStore
 from app.runs.answers import Answers
 from app.runs.celery_sender import CelerySender, RedisQueueDepths
+from app.runs.ledger import DayCaps
 from app.runs.listening import RunListener
+from app.runs.model_steps import GatewayModelSteps
 from app.runs.outbox import CallbackDelivery, CallbackPolicy
 from app.runs.ports import HandlerCatalog
 from app.runs.publishing import EffectPublisher
@@ -22,6 +38,12 @@ from app.runs.service import RunService
 from app.runs.store import PgRunStore
 from app.runs.streams import EventStream
 from app.runs.worker import StepWorker, WorkerParts
+from app.studio.agents import register_handlers
+from app.studio.assembly import build_agents, build_service
+from app.studio.batch import answer_daily_batch, answer_manual_generation
+from app.tools.builtin import register_builtin_tools
+from app.workflows.catalog import Catalog
+from app.workflows.spreads import Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,11 +51,19 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from celery import Celery
 
+    from app.gateway.ports import ChatProvider
+    from app.gateway.registry import Registry
     from app.settings import Settings
+    from app.studio.service import StudioService
+    from app.workflows.estimate import Estimate
+    from app.workflows.model import Task, Workflow
 
 TABLE_MODULES = ("runs", "access", "idempotency", "studio")
 REDIS_CONNECTIONS = 5000  # redis-py 8 caps every pool at 100, and a worker has thousands of steps in flight
 SECONDS_AN_HOUR = 3600
+SUPPORTED_PROVIDERS = ("openai",)
+CHARACTERS_A_TOKEN = 4
+MILLION = 1_000_000
 
 
 def load_tables() -> None:
@@ -98,6 +128,106 @@ class Application:
         listener = RunListener(self.redis, self.store, max_waiting=self.settings.web.threads // 2)
         return RunService(self.store, publisher, listener, self.depths, self.settings.engine.max_queue_depth)
 
+    @cached_property
+    def studio(self) -> StudioService:
+        """Batches, likes, structures."""
+        return build_service(self.settings, self.engine, self.redis, self.runs, version=__version__)
+
+    @cached_property
+    def tokens(self) -> TokenService:
+        """Who may call."""
+        web = self.settings.web
+        return TokenService(PgTokenStore(self.engine), configured=web.api_tokens, host=web.host)
+
+    @cached_property
+    def idempotency(self) -> IdempotencyService:
+        """Keys that make a POST happen once."""
+        return IdempotencyService(PgKeyStore(self.engine))
+
+    @cached_property
+    def housekeeping(self) -> Housekeeping:
+        """What is cut back every hour."""
+        return Housekeeping(self.engine, self.idempotency, self.settings.engine.retention_days)
+
+    @cached_property
+    def health(self) -> Health:
+        """How the system is."""
+        return Health(self.engine, self.redis, self.studio_status, self.model_health)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The models."""
+        return read_registry(self.settings.models.registry_path)
+
+    @cached_property
+    def providers(self) -> dict[str, ChatProvider]:
+        """The vendors that are configured, by their names in the registry."""
+        models = self.settings.models
+        if not models.openai_api_key and not models.openai_base_url:
+            return {}
+        from app.providers.openai_compatible import OpenAICompatible
+
+        provider = OpenAICompatible(name="openai", api_key=models.openai_api_key, base_url=models.openai_base_url)
+        return {"openai": provider}
+
+    @property
+    def catalog(self) -> Catalog:
+        """The names that documents may use."""
+        return Catalog(
+            models=self.registry.names,
+            agents=frozenset(self.handlers.agents),
+            tools=frozenset(self.handlers.tools),
+            addons=frozenset(),
+        )
+
+    def studio_status(self) -> dict[str, Any]:
+        """Read the studio's counters."""
+        return self.studio.status()
+
+    def model_health(self) -> tuple[int, list[str]]:
+        """Count the models that can be asked, and say what is wrong with those that are configured."""
+        today = utc_today()
+        routes = [self.registry.route(name, self.providers, today) for name in self.registry.models]
+        warnings = sorted({warning for route in routes for warning in route.warnings}) if self.providers else []
+        return sum(bool(route.targets) for route in routes), warnings
+
+    def missing_settings(self, workflow: Workflow) -> list[str]:
+        """Name the variables without which a document's model steps cannot run; empty when all can."""
+        found: dict[str, None] = {}
+        for task in workflow.tasks():
+            if task.kind == "model":
+                missing = self.registry.missing_variables(task.target, self.providers, SUPPORTED_PROVIDERS)
+                found.update(dict.fromkeys(missing))
+        return list(found)
+
+    def estimate(self, workflow: Workflow) -> Estimate:
+        """Estimate what a document would cost and take."""
+        return Estimator(self.engine, self._price_of).estimate(workflow)
+
+    def _price_of(self, task: Task) -> Spread:
+        targets = self.registry.route(task.target, SUPPORTED_PROVIDERS, utc_today()).targets
+        if not targets:
+            return Spread(0, 0)
+        tokens = task.config.get("max_tokens") or targets[0].logical.max_tokens
+        prompt_tokens = len(task.prompt or "") / CHARACTERS_A_TOKEN
+        rates = targets[0].offer.prices.worst_rates(int(prompt_tokens))
+        most = float(rates.dearest_input) * prompt_tokens / MILLION + float(rates.output) * tokens / MILLION
+        return Spread(most / 3, most)  # an answer seldom uses its whole allowance
+
+    def _model_steps(self) -> GatewayModelSteps:
+        # One client on the worker's loop: the sync one would block every step that waits.
+        client = redis.asyncio.Redis.from_url(
+            self.settings.storage.redis_url, decode_responses=True, max_connections=REDIS_CONNECTIONS
+        )
+        errors = self.registry.errors
+        gateway = Gateway(
+            self.registry,
+            self.providers,
+            breaker=RedisBreaker(client, threshold=errors.breaker_failures, open_s=errors.breaker_open_s),
+            limiter=RedisLimiter(client, self.registry.rate_limits),
+        )
+        return GatewayModelSteps(gateway, timeout_s=self.settings.engine.step_timeout_s)
+
     def make_worker(self, role: str) -> StepWorker:
         """Make this process's step worker; the caller starts and closes it."""
         engine = self.settings.engine
@@ -117,7 +247,8 @@ class Application:
                 engine=engine,
                 client=self.redis,
                 catalog=self.handlers,
-                models=None,
+                models=self._model_steps(),
+                caps=DayCaps(engine.max_cost_per_day_usd, engine.max_cost_per_owner_day_usd),
                 reader=self.store,
                 depths=self.depths,
                 make_publisher=make_publisher,
@@ -130,27 +261,23 @@ def build(settings: Settings) -> Application:
     """Compose the system.
 
     Args:
-        settings: with DATABASE_URL and REDIS_URL, or with neither: then the embedded servers under DATA_DIR are meant,
-            which must be running.
+        settings: with DATABASE_URL and REDIS_URL; `batuta up` fills in the embedded servers' addresses.
 
     Raises:
-        NotConfiguredError: neither addresses nor running embedded servers.
+        NotConfiguredError: an address is missing.
     """
-    application = Application(with_addresses(settings))
+    for name, value in (("DATABASE_URL", settings.storage.database_url), ("REDIS_URL", settings.storage.redis_url)):
+        if not value:
+            raise NotConfiguredError(f"{name} is not set; `batuta up` brings servers along and sets it.", setting=name)
+    application = Application(settings)
+    application.answers.register("daily_batch", answer_daily_batch)
+    application.answers.register("manual_generation", answer_manual_generation)
+    register_builtin_tools(application.handlers)
+    agents = build_agents(settings, application.engine, application.redis)
+    register_handlers(application.handlers, agents, settings.studio)
     for name in settings.engine.extensions:
         importlib.import_module(name).register(application.handlers)
     return application
-
-
-def with_addresses(settings: Settings) -> Settings:
-    """Fill in the running embedded servers' addresses where the environment names none."""
-    storage = settings.storage
-    if storage.database_url and storage.redis_url:
-        return settings
-    from app.servers.launch import find_addresses  # noqa: PLC0415 - hosts with servers of their own need no embedded ones
-
-    found: dict[str, Any] = find_addresses(settings)
-    return replace(settings, storage=replace(storage, **found))
 
 
 def libpq_address(database_url: str) -> str:

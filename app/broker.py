@@ -64,6 +64,8 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "beat_scheduler": "tasks.beat:HeartbeatScheduler",
+        "beat_max_loop_interval": 10,
         "timezone": settings.schedule.timezone,
         "broker_transport_options": {
             "visibility_timeout": VISIBILITY_S,

@@ -99,10 +99,6 @@ def main() -> None:
     ]
     try:
         application = build(settings)
-        with application.engine.begin() as connection:
-            connection.execute(
-                sa.text("select batuta_resize_admission(:n)"), {"n": int(environment["MAX_CONCURRENT_WORKFLOWS"])}
-            )
         system = BatutaSystem(application)
         system.await_workers(work.workers)
         race(system.run, work)

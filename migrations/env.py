@@ -20,10 +20,11 @@ def run_migrations() -> None:
     engine = sa.create_engine(context.config.get_main_option("sqlalchemy.url") or "", poolclass=sa.pool.NullPool)
     with engine.begin() as connection:
         connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('batuta_migrate'))"))
-        context.configure(connection=connection, target_metadata=metadata, compare_type=True, compare_server_default=True)
+        context.configure(connection=connection, target_metadata=metadata, compare_type=True)
         with context.begin_transaction():
             context.run_migrations()
-        create_functions(connection)
+        if sa.inspect(connection).has_table("steps"):
+            create_functions(connection)
     engine.dispose()
 
 

@@ -71,12 +71,12 @@ class AsyncioPool(BasePool):  # type: ignore[misc]  # Celery has no types
         **_: Any,
     ) -> ApplyResult:
         """Take a task: `args` are name, id, request, body, content type and encoding, as Celery's tracer wants them."""
-        name, task_id, request, body = args[0], args[1], args[2], args[3]
+        name, task_id, body = args[0], args[1], args[3]
         if name != RUN_STEP:
             return ApplyResult(self._others.submit(apply_target, target, args, kwargs, callback, accept_callback))
         if accept_callback:
             accept_callback(os.getpid(), time.monotonic())
-        run_id, key, following = _read_message(request, body)
+        run_id, key, following = _read_message(body)
         stepped = self._runtime.submit_step(run_id, key, following)
         done: Future[Any] = Future()
         stepped.add_done_callback(
@@ -110,11 +110,11 @@ class AsyncioPool(BasePool):  # type: ignore[misc]  # Celery has no types
 
     def _get_info(self) -> dict[str, Any]:
         info: dict[str, Any] = super()._get_info()
-        info.update({"max-concurrency": self.limit, "active": self._runtime.worker.runner.active_count})
+        info.update({"max-concurrency": self.limit, "in_hand": self._runtime.worker.runner.in_hand})
         return info
 
 
-def _read_message(request: dict[str, Any], body: Any) -> tuple[str, str, str | None]:
+def _read_message(body: Any) -> tuple[str, str, str | None]:
     """Read ids and the chain's next step from a protocol-2 body: `[args, kwargs, {callbacks, chain, ...}]`."""
     parts = loads(body) if isinstance(body, (str, bytes, memoryview)) else body
     kwargs, embedded = parts[1], parts[2]

@@ -30,6 +30,11 @@ class Runtime:
         self._outcomes: dict[str, bool] = {}
 
     @property
+    def settings(self) -> Settings:
+        """What the process's environment says."""
+        return self._read_settings()
+
+    @property
     def application(self) -> Application:
         """The composed application."""
         with self._lock:

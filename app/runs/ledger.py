@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,29 +17,28 @@ if TYPE_CHECKING:
     from app.runs.runner import Claimed
 
 
+@dataclass(frozen=True)
+class DayCaps:
+    """Hard limits of a day's spending (UTC); None for none."""
+
+    day_usd: Decimal | None = None
+    owner_usd: Decimal | None = None
+
+
 class StepLedger:
     """The ledger as one step sees it; implements the gateway's `CallLedger`.
 
     Args:
         journal: writes operations.
         step: whose calls these are.
-        day_cap_usd: the installation's limit a day (UTC); None for none.
-        owner_cap_usd: one owner's limit a day; None for none.
+        caps: limits of the day.
         part: which of the step's questions this ledger asks; a step that asks one has part 0.
     """
 
-    def __init__(
-        self,
-        journal: JournalWriter,
-        step: Claimed,
-        *,
-        day_cap_usd: Decimal | None = None,
-        owner_cap_usd: Decimal | None = None,
-        part: int = 0,
-    ) -> None:
+    def __init__(self, journal: JournalWriter, step: Claimed, caps: DayCaps, *, part: int = 0) -> None:
         self._journal = journal
         self._step = step
-        self._caps = {"day_cap_usd": _text(day_cap_usd), "owner_cap_usd": _text(owner_cap_usd)}
+        self._caps = {"day_cap_usd": _text(caps.day_usd), "owner_cap_usd": _text(caps.owner_usd)}
         self._part = part
         self._replace = False
         self._stored: list[dict[str, Any]] | None = None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from app.runs.model import Effects
     from app.runs.ports import QueueDepths
+    from app.settings import EngineSettings
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Recovery:
         dsn: a libpq address; the loop has a connection of its own.
         client: Redis, for the epoch.
         depths: how many messages wait in each queue.
-        lease_s: length of a process's lease.
+        engine: length of a lease, places for runs.
         publish: takes what a pass found to be sent.
     """
 
@@ -47,13 +48,14 @@ class Recovery:
         *,
         client: redis.Redis,
         depths: QueueDepths,
-        lease_s: float,
+        engine: EngineSettings,
         publish: Callable[[Effects], None],
     ) -> None:
         self._dsn = dsn
         self._client = client
         self._depths = depths
-        self._lease_s = lease_s
+        self._engine = engine
+        self._resized = False
         self._publish = publish
         self._stop = threading.Event()
         self._connection: Any = None
@@ -69,7 +71,9 @@ class Recovery:
         self._thread.join(5)
 
     def _run(self) -> None:
-        while not self._stop.wait(EVERY_S):
+        pause_s = 0.0  # the first pass at once: it also makes the places for runs
+        while not self._stop.wait(pause_s):
+            pause_s = EVERY_S
             try:
                 self.pass_once()
             except (psycopg2.Error, redis.RedisError) as error:
@@ -90,9 +94,13 @@ class Recovery:
         """
         if self._connection is None:
             self._connection = connect(self._dsn)
+        if not self._resized:
+            with self._connection.cursor() as cursor:
+                cursor.execute("select batuta_resize_admission(%s)", (self._engine.max_concurrent_workflows,))
+            self._resized = True
         epoch, depths = self._broker_state()
         with self._connection.cursor() as cursor:
-            cursor.execute(RECOVER, (self._lease_s, LIMIT, epoch, depths))
+            cursor.execute(RECOVER, (self._engine.lease_s, LIMIT, epoch, depths))
             effects, counts = cursor.fetchone()
         if effects is not None:
             self._publish(read_effects(effects))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import BatutaError, FatalError, PersistentError, ResourceError, StepError, StepParked
 from app.runs.context import HandlerContext
-from app.runs.ledger import StepLedger
+from app.runs.ledger import DayCaps, StepLedger
 from app.runs.retry import Retry, decide
 from app.workflows.conditions import holds, names_in_condition
 from app.workflows.model import Task
@@ -69,6 +69,7 @@ class RunnerParts:
         executor: threads for handlers that block.
         reader: reads the steps of a run, for handlers that ask.
         step_timeout_s: limit of a step that sets none.
+        caps: limits of the day's spending.
     """
 
     journal: JournalWriter
@@ -77,6 +78,7 @@ class RunnerParts:
     executor: Executor
     reader: StepReader
     step_timeout_s: float
+    caps: DayCaps
 
 
 class StepRunner:
@@ -87,11 +89,12 @@ class StepRunner:
         self._journal = parts.journal
         self._active: dict[tuple[str, str], tuple[asyncio.Task[Any], Claimed]] = {}
         self._stop_reason: dict[tuple[str, str], str] = {}
+        self._in_hand = 0
 
     @property
-    def active_count(self) -> int:
-        """How many steps are being done now."""
-        return len(self._active)
+    def in_hand(self) -> int:
+        """How many messages are being served now, from before the claim until after the finish."""
+        return self._in_hand
 
     async def run(self, run_id: str, key: str, next_key: str | None = None) -> bool:
         """Claim a step and see it through.
@@ -102,6 +105,13 @@ class StepRunner:
         Returns:
             Whether that chain may go on: the journal sent just that step next. Otherwise the chain's tail must be dropped.
         """
+        self._in_hand += 1
+        try:
+            return await self._serve(run_id, key, next_key)
+        finally:
+            self._in_hand -= 1
+
+    async def _serve(self, run_id: str, key: str, next_key: str | None) -> bool:
         claim = {"op": "claim", "run": run_id, "key": key, "claim": uuid.uuid4().hex}
         answer = await self._journal.write(claim)
         if "refused" in answer:
@@ -172,7 +182,7 @@ class StepRunner:
     async def _perform_model(self, step: Claimed) -> Operation:
         if self._parts.models is None:
             raise PersistentError("No model provider is configured.", code="not_configured")
-        ledger = StepLedger(self._journal, step)
+        ledger = StepLedger(self._journal, step, self._parts.caps)
         async with asyncio.timeout(self._limit_s(step, None)):
             done = await self._parts.models.perform(step, ledger)
         return step.operation("finish", status="completed", output=done.output, model=done.model)

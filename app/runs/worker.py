@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import redis
 
+    from app.runs.ledger import DayCaps
     from app.runs.outbox import CallbackDelivery
     from app.runs.ports import HandlerCatalog, ModelSteps, QueueDepths, StepReader
     from app.runs.publishing import EffectPublisher
@@ -51,6 +52,7 @@ class WorkerParts:
     client: redis.Redis
     catalog: HandlerCatalog
     models: ModelSteps | None
+    caps: DayCaps
     reader: StepReader
     depths: QueueDepths
     make_publisher: Callable[[Callable[[str, str], None]], EffectPublisher]
@@ -78,12 +80,12 @@ class StepWorker:
             parts.dsn,
             client=parts.client,
             depths=parts.depths,
-            lease_s=engine.lease_s,
+            engine=engine,
             publish=self.publisher.publish_soon,
         )
         self._executor = ThreadPoolExecutor(engine.worker_threads, thread_name_prefix="handler")
         self.runner = StepRunner(
-            RunnerParts(self.journal, parts.catalog, parts.models, self._executor, parts.reader, engine.step_timeout_s)
+            RunnerParts(self.journal, parts.catalog, parts.models, self._executor, parts.reader, engine.step_timeout_s, parts.caps)
         )
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="steps", daemon=True)
@@ -104,13 +106,13 @@ class StepWorker:
     def drain(self, grace_s: float = SHUTDOWN_GRACE_S) -> None:
         """Let running steps finish for a while, then give back what has not. Nothing new may be submitted any more."""
         ends_at = time.monotonic() + grace_s
-        while self.runner.active_count and time.monotonic() < ends_at:
+        while self.runner.in_hand and time.monotonic() < ends_at:
             time.sleep(0.05)
-        if self.runner.active_count:
-            logger.info("handing back %d steps", self.runner.active_count)
+        if self.runner.in_hand:
+            logger.info("handing back %d steps", self.runner.in_hand)
             self.loop.call_soon_threadsafe(self.runner.hand_back_all)
         ends_at = time.monotonic() + 3
-        while self.runner.active_count and time.monotonic() < ends_at:
+        while self.runner.in_hand and time.monotonic() < ends_at:
             time.sleep(0.02)
 
     def close(self) -> None:

@@ -1,0 +1,45 @@
+"""What is done every hour: everything that grows is cut back."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.runs.retention import delete_old_runs
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from app.idempotency.service import IdempotencyService
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Housekeeping:
+    """Cut back what is old.
+
+    Args:
+        engine: the process's pool.
+        idempotency: forgets expired keys.
+        retention_days: days an ended run is kept.
+    """
+
+    engine: Engine
+    idempotency: IdempotencyService
+    retention_days: float
+
+    def keep_house(self) -> dict[str, int]:
+        """Delete what may go.
+
+        Returns:
+            How many of each kind went.
+        """
+        # Keys first: a run whose key has just expired may go in the same round.
+        counts = {
+            "keys": self.idempotency.purge_expired(),
+            "runs": delete_old_runs(self.engine, age_days=self.retention_days),
+        }
+        logger.info("housekeeping: %s", counts)
+        return counts

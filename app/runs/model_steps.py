@@ -1,0 +1,63 @@
+"""Do model steps over the gateway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.errors import FatalError
+from app.gateway.model import ModelCall
+from app.runs.ports import ModelOutcome
+from app.workflows.variables import render
+
+if TYPE_CHECKING:
+    from app.gateway.service import Gateway
+    from app.runs.ledger import StepLedger
+    from app.runs.runner import Claimed
+
+
+class GatewayModelSteps:
+    """Turn a claimed step into one question, and its answer into the step's output.
+
+    Args:
+        gateway: the way to every model.
+        timeout_s: most seconds for one request of a step that sets no limit.
+    """
+
+    def __init__(self, gateway: Gateway, *, timeout_s: float) -> None:
+        self._gateway = gateway
+        self._timeout_s = timeout_s
+
+    async def perform(self, step: Claimed, ledger: StepLedger) -> ModelOutcome:
+        """Ask the step's model, along its fallbacks.
+
+        Raises:
+            StepParked: money, rate or breaker do not let it be asked now.
+            StepError: as the gateway says.
+        """
+        task, values = step.task, step.values
+        call = ModelCall(
+            model=task.target,
+            prompt=_text(render(task.prompt, values)),
+            images=_images(render(task.input_image, values)),
+            config=render(task.config, values),
+            fallback=task.fallback or None,
+            timeout_s=task.timeout_s or self._timeout_s,
+        )
+        answer = await self._gateway.complete(call, ledger)
+        return ModelOutcome(answer.output, answer.model)
+
+
+def _text(rendered: Any) -> str:
+    if isinstance(rendered, str):
+        return rendered
+    # A prompt that is one placeholder takes the value itself; a model is told its text.
+    text = render("{value} ", {"value": rendered})
+    return str(text)[:-1]
+
+
+def _images(rendered: Any) -> tuple[str, ...]:
+    if rendered is None or rendered == "":
+        return ()
+    if not isinstance(rendered, str) or not rendered.startswith("data:image/"):
+        raise FatalError("input_image must be a data URI of an image.", code="image_invalid")
+    return (rendered,)

@@ -1,0 +1,41 @@
+"""Delete what is old: ended runs nobody waits for any more. The ledger stays; it has no foreign key to a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+LIMIT = 500  # runs in one transaction
+
+# A run is kept while its callback is on its way or an Idempotency-Key still answers with it.
+OLD_RUNS = sa.text("""
+delete from runs where run_id in (
+    select r.run_id from runs r
+    where r.finished_at < clock_timestamp() - make_interval(secs => :age_s)
+      and not exists (select 1 from outbox o where o.run_id = r.run_id and o.status = 'pending')
+      and not exists (select 1 from idempotency i where i.run_id = r.run_id and i.expires_at > clock_timestamp())
+    order by r.finished_at limit :limit for update skip locked)
+""")
+
+
+def delete_old_runs(engine: Engine, *, age_days: float) -> int:
+    """Delete ended runs over an age, with their steps, events and deliveries.
+
+    Args:
+        engine: the process's pool.
+        age_days: days since the run ended.
+
+    Returns:
+        How many went.
+    """
+    deleted = 0
+    while True:
+        with engine.begin() as connection:
+            count = connection.execute(OLD_RUNS, {"age_s": age_days * 86_400, "limit": LIMIT}).rowcount
+        deleted += count
+        if count < LIMIT:
+            return deleted
