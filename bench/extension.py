@@ -1,39 +1,32 @@
-"""The tool that Batuta's workers call in the race: the one client of every contender, on the worker's loop."""
+"""The tool that benchmarks bring to Batuta: `EXTENSIONS=bench.extension`."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from app.runs.ports import Handler, HandlerCatalog, StepContext
 from bench.client import AwaitingClient
-from bench.endpoint import allow_files
-
-PORT = "BENCH_PORT"
-TOOL = "bench_call"
-LIGHT = "bench_light"
 
 
 def register(catalog: HandlerCatalog) -> None:
-    """Add the tools; the endpoint's port comes from the environment."""
-    allow_files()
-    clients: list[AwaitingClient] = []
+    """Add `bench_call`, which calls the endpoint, and `bench_nothing`, a step that costs the engine alone."""
+    clients: dict[int, AwaitingClient] = {}  # by port; all of a worker's steps share its loop
 
-    async def call(_context: StepContext, given: dict[str, Any]) -> str:
-        """Make the step's call.
+    async def bench_call(_: StepContext, given: dict[str, Any]) -> str:
+        """Call the endpoint as every contender does.
 
-        Repeat-safe: the endpoint counts calls; a second one is what the race looks for.
+        Repeat-safe: the endpoint counts calls, and the count is what the benchmark is about.
         """
-        if not clients:
-            clients.append(AwaitingClient(int(os.environ[PORT])))
-        return await clients[0].call(given["workflow"], given["step"])
+        port = given["port"]
+        client = clients.get(port) or clients.setdefault(port, AwaitingClient(port))
+        return await client.call(given["workflow"], given["step"])
 
-    async def light(_context: StepContext, given: dict[str, Any]) -> dict[str, Any]:
-        """Give back what came.
+    async def bench_nothing(_: StepContext, given: dict[str, Any]) -> dict[str, Any]:
+        """Give back what was given.
 
-        Repeat-safe: changes nothing.
+        Repeat-safe: nothing happens.
         """
         return given
 
-    catalog.tool(Handler(TOOL, call, purpose="one call of the race"))
-    catalog.tool(Handler(LIGHT, light, purpose="a step that costs nothing"))
+    catalog.tool(Handler("bench_call", bench_call, purpose="Calls the benchmark's endpoint."))
+    catalog.tool(Handler("bench_nothing", bench_nothing, purpose="Gives back what it is given."))
