@@ -43,7 +43,7 @@ $(RUN_STAMP): requirements/run.lock | $(BIN)/python
 	@# an up-to-date installation for the tests has all of it already
 	@test $(DEV_STAMP) -nt requirements/dev.lock || { echo "installing what the system needs into $(VENV) …"; \
 		$(PIP_INSTALL) -r requirements/run.lock; }
-	@$(MAKE) --no-print-directory $(BIN)/batuta
+	@$(MAKE) --silent --no-print-directory $(BIN)/batuta
 	@touch $@
 
 $(DEV_STAMP): requirements/dev.lock | $(BIN)/python
@@ -52,7 +52,7 @@ $(DEV_STAMP): requirements/dev.lock | $(BIN)/python
 	@$(PIP_INSTALL) -r requirements/dev.lock
 	@# the lock was made by one version of Python; another may ask for a package more
 	@$(BIN)/python -m pip check --quiet
-	@$(MAKE) --no-print-directory $(BIN)/batuta
+	@$(MAKE) --silent --no-print-directory $(BIN)/batuta
 	@touch $@ $(RUN_STAMP)
 
 # Not `pip install -e .`: it would leave files of its own in the clone and build with what no lock names.

@@ -76,6 +76,27 @@ def up(*, first_batch: bool) -> None:
 
 
 @main.command()
+@click.argument("name")
+def start(name: str) -> None:
+    """Become one process of the system, as the Procfile names it: web, worker-io, worker-learning, beat, flower."""
+    from app.commands.up import become_program
+
+    become_program(_settings(), os.environ, name)
+
+
+@main.command()
+@click.option("--check", help="Look at this one of the checks only: database, broker, workers or beat.")
+@remote
+def healthy(client: SystemClient, check: str | None) -> None:
+    """Exit with 0 when the running system is well, else with 1; for health checks of containers."""
+    health = client.get("/health").body
+    state = health["checks"].get(check, "unknown") if check else "ok"
+    click.echo(f"{check or health['status']}: {state}")
+    if state != "ok":
+        sys.exit(FAILED)
+
+
+@main.command()
 def doctor() -> None:
     """Say what is configured, what answers and what is missing; exit code 1 when something needed is away."""
     from app.commands.doctor import examine, print_findings

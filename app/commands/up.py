@@ -17,7 +17,7 @@ from types import FrameType
 from app.commands.client import address_of
 from app.commands.welcome import Welcome
 from app.errors import BatutaError, SettingsError
-from app.formation import plan_children
+from app.formation import PROGRAMS, plan_children
 from app.schema import ROOT, upgrade_schema
 from app.servers.embedded import EmbeddedServer
 from app.servers.launch import embedded_servers, find_addresses
@@ -56,6 +56,22 @@ def run_system(settings: Settings, environ: Mapping[str, str], *, first_batch: b
                 working_dir=ROOT,
             )
             supervisor.run(welcome.greet)
+
+
+def become_program(settings: Settings, environ: Mapping[str, str], name: str) -> None:
+    """Become one program of the formation; containers run one each, on servers that are there already.
+
+    Raises:
+        SettingsError: no program has the name.
+        NotConfiguredError: an address is not set, and no embedded server runs.
+    """
+    settings = with_embedded(_settle(settings))
+    children = {child.program.name: child for child in reversed(plan_children(settings))}
+    if name not in children:
+        raise SettingsError([f"{name!r} is none of {', '.join(program.name for program in PROGRAMS)}"])
+    os.chdir(ROOT)
+    environment = child_environment(settings, environ)
+    os.execvpe(children[name].command[0], children[name].command, environment)  # noqa: S606 - no shell
 
 
 def child_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:

@@ -63,3 +63,10 @@ def test_an_ipv6_address_is_written_in_brackets() -> None:
 def test_a_line_with_an_unknown_variable_is_refused() -> None:
     with pytest.raises(SettingsError, match="SHOE_SIZE"):
         fill_in("run --size ${SHOE_SIZE:-42}", {})
+
+
+def test_the_compose_file_has_a_service_for_every_program() -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    for program in PROGRAMS:
+        assert f"\n  {program.name}:\n" in text
+        assert program.name == "flower" or f'["batuta", "start", "{program.name}"]' in text
