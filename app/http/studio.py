@@ -33,7 +33,7 @@ from app.http.studio_schemas import (
 )
 from app.http.workflows import answer_estimate
 from app.studio.model import Asked
-from app.studio.service import StartOptions
+from app.studio.starting import StartOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from app.studio.model import Listing
-    from app.studio.service import StartedBatch
+    from app.studio.starting import StartedBatch
 
     Paged = tuple[list[dict[str, Any]], dict[str, str]]
     StartBatch = Callable[[Asked, StartOptions, Connection | None], StartedBatch]
