@@ -57,7 +57,9 @@ class Problems:
             return
         errors = {place: list(messages) for place, messages in self._found.items()}
         if self.full:
-            errors.setdefault(DOCUMENT, []).append(f"Only the first {self._limit} problems are listed.")
+            errors.setdefault(DOCUMENT, []).append(
+                f"Only the first {self._limit} problems are listed; there may be more."
+            )
         summary = "The workflow has a problem." if self.count == 1 else "The workflow has several problems."
         raise DocumentInvalidError(f"{summary} `errors` names each place.", errors=errors)
 
