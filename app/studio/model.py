@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -261,7 +262,7 @@ def clean(text: str, *, keep_lines: bool = True) -> str:
 def fingerprint(text: str, attributes: Mapping[str, Any] | None = None) -> str:
     """Hash what a reader would call the same words: case, blanks and punctuation do not count."""
     words = _WORDS.sub(" ", text.casefold()).strip()
-    extra = "".join(f"\n{name.casefold()}={attributes[name]!s}".casefold() for name in sorted(attributes or {}))
+    extra = "".join(f"\n{name}={value}".casefold() for name, value in sorted((attributes or {}).items()))
     return hashlib.sha256((words + extra).encode()).hexdigest()
 
 
@@ -296,16 +297,20 @@ def read_attributes(raw: Mapping[str, Any]) -> dict[str, Any]:
         label = clean(str(name), keep_lines=False)
         if not 0 < len(label) <= MAX_NAME_CHARS:
             raise ValueError(f"Every name must have 1 to {MAX_NAME_CHARS} characters.")
-        if value is None:
-            continue
-        if isinstance(value, str):
-            value = clean(value)  # noqa: PLW2901 - the same value, fit for a column
-            if len(value) > MAX_ATTRIBUTE_CHARS:
-                raise ValueError(f"{label}: must have at most {MAX_ATTRIBUTE_CHARS} characters.")
-        elif not isinstance(value, bool | int | float) or value in {float("inf"), float("-inf")} or value != value:
-            raise ValueError(f"{label}: must be a text, a number, true or false.")
-        kept[label] = value
+        if value is not None:
+            kept[label] = _read_scalar(label, value)
     return kept
+
+
+def _read_scalar(label: str, value: Any) -> str | float | bool:
+    if isinstance(value, str):
+        text = clean(value)
+        if len(text) > MAX_ATTRIBUTE_CHARS:
+            raise ValueError(f"{label}: must have at most {MAX_ATTRIBUTE_CHARS} characters.")
+        return text
+    if isinstance(value, bool | int | float) and math.isfinite(value):
+        return value
+    raise ValueError(f"{label}: must be a text, a number, true or false.")
 
 
 def read_phrases(skeleton: str) -> list[str]:
@@ -317,3 +322,39 @@ def join_sentences(parts: Sequence[str]) -> str | None:
     """Join what went wrong into one text; None when nothing did."""
     sentences = [part.rstrip(". ") + "." for part in parts if part.strip()]
     return " ".join(dict.fromkeys(sentences)) or None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One page of something, newest first, and how many there are in all."""
+
+    items: tuple[dict[str, Any], ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class LikeCount:
+    """The counter after a like.
+
+    Args:
+        likes: counted and not yet used for learning.
+        at_last_try: where the counter stood when a cycle was last due.
+        status: `recorded`, `threshold_reached` or `queued`.
+    """
+
+    likes: int
+    at_last_try: int
+    status: str
+
+
+def count_like(likes: int, at_last_try: int, threshold: int, *, cycle_running: bool) -> LikeCount:
+    """Count one like more.
+
+    A threshold is reached once: the next one lies `threshold` likes further on, whether or not anything was learned.
+    """
+    likes += 1
+    if cycle_running:
+        return LikeCount(likes, at_last_try, "queued")
+    if likes - at_last_try >= threshold:
+        return LikeCount(likes, likes, "threshold_reached")
+    return LikeCount(likes, at_last_try, "recorded")

@@ -20,7 +20,9 @@ from app.studio.vocabulary import FINISHES, FIXED, FREE, SLOT_NAMES
 
 Phrase = TypeVar("Phrase")
 WEIGHT_FLOOR = 0.1  # the original's: a badly liked structure is still drawn now and then
-_SLOT = re.compile(r"(?:\b(?P<article>an?|the)\s+)?[\[{<]{1,2}\s*(?P<name>[A-Za-z][A-Za-z _-]{0,40}?)\s*[\]}>]{1,2}", re.IGNORECASE)
+_SLOT = re.compile(
+    r"(?:\b(?P<article>an?|the)\s+)?[\[{<]{1,2}\s*(?P<name>[A-Za-z][A-Za-z _-]{0,40}?)\s*[\]}>]{1,2}", re.IGNORECASE
+)
 _NO_DESIGNER = re.compile(
     r",?\s*(?:\b(?:designed|made|styled|created)\s+)?(?:\b(?:by|from|for|of)\s+)?[\[{<]{1,2}\s*(?:designer|brand|label)\s*[\]}>]{1,2}",
     re.IGNORECASE,
@@ -58,13 +60,14 @@ def plan_batch(request: PromptRequest) -> list[Place]:
     }
     chosen = [(next(draws[flag]), flag) for flag in explored]
     shares = [
-        (1 - rate) * weight / sum(weights) + rate * doubt / sum(doubts) for weight, doubt in zip(weights, doubts, strict=True)
+        (1 - rate) * weight / sum(weights) + rate * doubt / sum(doubts)
+        for weight, doubt in zip(weights, doubts, strict=True)
     ]
     return [Place(pool[index], flag, shares[index]) for index, flag in chosen]
 
 
 def _choose_pool(request: PromptRequest) -> Sequence[Structure]:
-    """Prefer structures made for this renderer or for any; with none of them, take all; with none at all, the starter's."""
+    """Prefer structures for this renderer or for any; without them take all, and without any the starter's."""
     known = request.known.structures
     fitting = [item for item in known if item.renderer.casefold() in {"", request.renderer.casefold()}]
     return fitting or known or [_without_id(item) for item in starter_structures()]
@@ -178,7 +181,8 @@ class _Sentence:
         body = _SLOT.sub(self._fill, skeleton)
         if "garment" not in self._used:
             body = f"{_close(body)} {self._capital(self._say('subject'))} wears {self._say('garment')}"
-        return _tidy(f"{_close(body)} {self._capital('palette of ' + self._words.choose('palette'))}. {self._words.choose_finish()}.")
+        palette = self._words.choose("palette")
+        return _tidy(f"{_close(body)} Palette of {palette}. {self._words.choose_finish()}.")
 
     def _fill(self, found: re.Match[str]) -> str:
         slot = SLOT_NAMES.get(found["name"].strip().casefold().replace("_", " ").replace("-", " "))

@@ -21,6 +21,8 @@ from app.studio.vocabulary import FIXED, FORMS, compose_skeleton, has_form
 
 TRIES_AN_IDEA = 40  # a catalogue so small that forty mixtures are all known has no more ideas to give
 PHRASE_FLAG = "phrase: "  # how a free skeleton's phrases stand among its attributes
+_NEW_FORM_SHARE = 0.25  # of ideas change their kind of picture
+_REPLACE_SHARE = 0.5  # of a lone phrase: as often kept as replaced
 _SHARPNESS = 2  # parents are drawn by score squared: well-liked ones clearly more often
 
 
@@ -63,7 +65,11 @@ def idea_fingerprint(skeleton: str, attributes: dict[str, Any]) -> str:
 
 def _mix(rng: Random, parent: Structure, donor: Structure, request: IdeaRequest) -> IdeaDraft:
     explore = rng.random() < request.exploration_rate or donor.structure_id == parent.structure_id
-    mixed = _mix_form(rng, parent, donor, explore=explore) if has_form(parent.attributes) else _mix_phrases(rng, parent, donor)
+    mixed = (
+        _mix_form(rng, parent, donor, explore=explore)
+        if has_form(parent.attributes)
+        else _mix_phrases(rng, parent, donor)
+    )
     skeleton, attributes = mixed
     return IdeaDraft(skeleton, parent.renderer or request.renderer, attributes, parent.structure_id)
 
@@ -77,8 +83,10 @@ def _mix_form(rng: Random, parent: Structure, donor: Structure, *, explore: bool
     if explore:
         slot = rng.choice(list(FIXED))
         attributes[slot] = rng.choice(FIXED[slot])
-    if rng.random() < 0.25:  # noqa: PLR2004 - one idea in four changes its kind of picture
-        attributes["form"] = donor.attributes.get("form") if donor.attributes.get("form") in FORMS else rng.choice(list(FORMS))
+    if rng.random() < _NEW_FORM_SHARE:
+        attributes["form"] = (
+            donor.attributes.get("form") if donor.attributes.get("form") in FORMS else rng.choice(list(FORMS))
+        )
     return compose_skeleton(attributes["form"], attributes), attributes
 
 
@@ -89,7 +97,7 @@ def _mix_phrases(rng: Random, parent: Structure, donor: Structure) -> tuple[str,
     new = rng.choice(given) if given else rng.choice(FIXED[rng.choice(list(FIXED))])
     free = [at for at, phrase in enumerate(phrases) if at > 0 and not _has_slot(phrase)]
     attributes = dict(parent.attributes)
-    if len(free) > 1 or (free and rng.random() < 0.5):  # noqa: PLR2004 - a lone phrase is as often kept as replaced
+    if len(free) > 1 or (free and rng.random() < _REPLACE_SHARE):
         at = rng.choice(free)
         attributes.pop(PHRASE_FLAG + phrases[at], None)
         phrases[at] = new

@@ -35,7 +35,7 @@ def starter_structures() -> list[Structure]:
     return [_compose(number, *entry) for number, entry in enumerate(_CATALOGUE, start=1)]
 
 
-def _compose(number: int, form: str, setting: int, light: int, camera: int, mood: int) -> Structure:  # noqa: PLR0913, PLR0917 - a row of the catalogue
+def _compose(number: int, form: str, setting: int, light: int, camera: int, mood: int) -> Structure:
     attributes = {
         "form": form,
         "setting": FIXED["setting"][setting],

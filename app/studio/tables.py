@@ -213,6 +213,6 @@ state = sa.Table(
     _json("cached_scores", "{}"),
     sa.Column("scores_cached_at", TIME),
     sa.Column("scores_model_version", sa.String(MAX_NAME_CHARS)),
-    sa.CheckConstraint("only", name="one_row"),
+    sa.CheckConstraint(sa.column("only"), name="one_row"),
     sa.CheckConstraint("likes_since_last_retrain >= 0", name="likes"),
 )

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+_LAST = "{setting}, {light}, {camera}, {mood}"  # how every form ends but the journey's, which begins with its setting
 FORMS: Mapping[str, str] = {
-    "editorial": "Full-length fashion editorial photograph of {subject} {pose} in {garment}, {setting}, {light}, {camera}, {mood}",
-    "street": "Candid street-style photograph: {subject} {pose}, dressed in {garment}, {setting}, {light}, {camera}, {mood}",
+    "editorial": "Full-length fashion editorial photograph of {subject} {pose} in {garment}, " + _LAST,
+    "street": "Candid street-style photograph: {subject} {pose}, dressed in {garment}, " + _LAST,
     "travel": "Travel-magazine photograph of {subject} {setting}, {pose}, wearing {garment}, {light}, {camera}, {mood}",
-    "studio": "Lookbook photograph of {subject} wearing {garment}, {pose}, {setting}, {light}, {camera}, {mood}",
-    "portrait": "Half-length portrait of {subject} in {garment}, {setting}, {light}, {camera}, {mood}",
-    "motion": "Action fashion photograph: {subject} {pose}, the cloth of {garment} lifting with the movement, {setting}, {light}, {camera}, {mood}",
-    "detail": "Close-up on the cut of {garment} worn by {subject}, seams and hands in view, {setting}, {light}, {camera}, {mood}",
-    "still_life": "Still life of {garment} without a wearer, folded and laid out with care, {setting}, {light}, {camera}, {mood}",
+    "studio": "Lookbook photograph of {subject} wearing {garment}, {pose}, " + _LAST,
+    "portrait": "Half-length portrait of {subject} in {garment}, " + _LAST,
+    "motion": "Action fashion photograph: {subject} {pose}, the cloth of {garment} lifting with the movement, " + _LAST,
+    "detail": "Close-up on the cut of {garment} worn by {subject}, seams and hands in view, " + _LAST,
+    "still_life": "Still life of {garment} without a wearer, folded and laid out with care, " + _LAST,
 }
 
 FIXED: Mapping[str, tuple[str, ...]] = {
