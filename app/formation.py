@@ -46,26 +46,26 @@ PROGRAMS: tuple[Program, ...] = (
     ),
     Program(
         "worker-io",
-        "env CELERY_CUSTOM_WORKER_POOL=tasks.pool:AsyncioPool celery -A tasks.celery_app worker -P custom "
+        "env CELERY_CUSTOM_WORKER_POOL=tasks.pool:AsyncioPool celery --quiet -A tasks.celery_app worker -P custom "
         f"-c ${{WORKER_CONCURRENCY:-1000}} -Q {INLINE_QUEUES},{LINEAR_QUEUES},control {LIGHT} -n io${{INSTANCE:-1}}@%h",
         stop_rank=3,
         stop_grace_s=30,
     ),
     Program(
         "worker-learning",
-        f"celery -A tasks.celery_app worker -P prefork -c 1 -Q learning {LIGHT} -n learning@%h",
+        f"celery --quiet -A tasks.celery_app worker -P prefork -c 1 -Q learning {LIGHT} -n learning@%h",
         stop_rank=3,
         stop_grace_s=30,
     ),
     Program(
         "beat",
-        "celery -A tasks.celery_app beat --schedule ${DATA_DIR:-var}/beat-schedule --pidfile=",
+        "celery --quiet -A tasks.celery_app beat --schedule ${DATA_DIR:-var}/beat-schedule --pidfile=",
         stop_rank=1,
         stop_grace_s=5,
     ),
     Program(
         "flower",
-        "celery -A tasks.celery_app flower --address=127.0.0.1 --port=${FLOWER_PORT:-5555}",
+        "celery --quiet -A tasks.celery_app flower --address=127.0.0.1 --port=${FLOWER_PORT:-5555}",
         stop_rank=1,
         stop_grace_s=5,
     ),

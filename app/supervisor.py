@@ -23,7 +23,7 @@ from typing import TextIO
 
 import psutil
 
-from app.errors import SettingsError
+from app.errors import ConflictError
 from app.formation import Child
 from app.servers.embedded import end_family
 from app.servers.identity import launch_command
@@ -86,7 +86,7 @@ def only_one(data_dir: Path, purpose: str) -> Iterator[None]:
         purpose: what a second one is told about the first, such as its address.
 
     Raises:
-        SettingsError: another system runs on this folder.
+        ConflictError: another system runs on this folder.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir / "batuta.lock").open("a+", encoding="utf-8") as lock:
@@ -95,8 +95,9 @@ def only_one(data_dir: Path, purpose: str) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             holder = lock.read().strip() or "another process"
-            raise SettingsError(
-                [f"Batuta already runs on {data_dir} ({holder}). Stop it there with Ctrl-C, or set another DATA_DIR."]
+            raise ConflictError(
+                f"Batuta already runs on {data_dir} ({holder}). Stop it there with Ctrl-C, or set another DATA_DIR.",
+                code="already_running",
             ) from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()}, {purpose}")

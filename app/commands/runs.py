@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -18,7 +19,7 @@ ENDED = frozenset({"completed", "partial", "failed", "cancelled"})
 STEP_ENDED = frozenset({"completed", "failed", "skipped", "cancelled"})
 NEEDS_A_PERSON = frozenset({"waiting", "paused", "paused_budget"})
 COLOURS = {"completed": "green", "partial": "yellow", "failed": "red", "cancelled": "red", "running": "cyan"}
-OUTPUT_CHARS = 60
+OUTPUT_CHARS = 200  # more than a line of any terminal; the table cuts it to what fits
 
 
 def start_batch(client: SystemClient, body: dict[str, Any], console: Console) -> bool:
@@ -39,13 +40,13 @@ def list_runs(client: SystemClient, query: dict[str, Any], console: Console) -> 
     """Print runs, newest first."""
     table = Table(box=None)
     for heading in ("run", "kind", "status", "created", "took", "tokens", "dollars"):
-        table.add_column(heading, no_wrap=heading == "run")
+        table.add_column(heading, no_wrap=True, overflow="fold")
     for run in client.get("/runs", query).body:
         table.add_row(
             run["task_id"],
             run["kind"],
             _coloured(run["status"]),
-            run["created_at"],
+            run["created_at"][:19].replace("T", " "),
             _took(run),
             str(run["cost"]["tokens"]),
             f"{run['cost']['dollars']:.6f}",
@@ -77,8 +78,9 @@ def show_run(run: dict[str, Any], console: Console) -> None:
     """Print a run and its steps."""
     console.print(f"[bold]{run['kind']}[/bold] {run['task_id']} {_coloured(run['status'])} {_took(run)}")
     table = Table(box=None)
-    for heading in ("step", "kind", "status", "model", "tries", "took", "dollars", "output or error"):
-        table.add_column(heading)
+    for heading in ("step", "kind", "status", "model", "tries", "took", "dollars"):
+        table.add_column(heading, no_wrap=True, overflow="fold")
+    table.add_column("output or error", no_wrap=True, overflow="ellipsis")
     for step in run["steps"]:
         shown = step["error"]["message"] if step.get("error") else step.get("output")
         text = "" if shown is None else " ".join(str(shown).split())
@@ -90,7 +92,7 @@ def show_run(run: dict[str, Any], console: Console) -> None:
             str(step["attempts"]),
             _took(step),
             f"{step['cost']:.6f}",
-            escape(text if len(text) <= OUTPUT_CHARS else text[: OUTPUT_CHARS - 1] + "…"),
+            escape(text[:OUTPUT_CHARS]),
         )
     console.print(table)
     if run.get("error"):
@@ -109,8 +111,6 @@ def _coloured(status: str) -> str:
 
 
 def _took(what: dict[str, Any]) -> str:
-    from datetime import datetime
-
     if not (what.get("started_at") and what.get("finished_at")):
         return ""
     begun, ended = (datetime.fromisoformat(what[name]) for name in ("started_at", "finished_at"))

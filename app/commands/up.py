@@ -37,7 +37,8 @@ def run_system(settings: Settings, environ: Mapping[str, str], *, first_batch: b
         first_batch: start a daily batch and show it, when none was ever made.
 
     Raises:
-        SettingsError: it runs already, a port is taken, or strangers could use it without a token.
+        ConflictError: it runs already.
+        SettingsError: a port is taken, or strangers could use it without a token.
         StorageAwayError: an embedded server does not start.
     """
     signal.signal(signal.SIGTERM, _leave)
@@ -82,6 +83,8 @@ def child_environment(settings: Settings, environ: Mapping[str, str]) -> dict[st
         "PATH": os.pathsep.join([programs, environ.get("PATH", os.defpath)]),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), environ.get("PYTHONPATH")])),
         "PYTHONUNBUFFERED": "1",
+        # Celery warns root in every worker, for the sake of pickled messages; ours are JSON and nothing else.
+        "PYTHONWARNINGS": environ.get("PYTHONWARNINGS", "ignore:You're running the worker with superuser privileges"),
         "HOST": settings.web.host,
         "PORT": str(settings.web.port),
         "FLOWER_PORT": str(settings.web.flower_port),

@@ -20,8 +20,6 @@ from app.supervisor import Terminal
 START_TIMEOUT_S = 90.0
 POLL_S = 0.25
 BATCH_TIMEOUT_S = 290.0  # the route's own wait is 280
-SKELETON_CHARS = 110
-PROMPT_CHARS = 150
 WIDTH = 118
 
 
@@ -103,7 +101,7 @@ def batch_result(client: SystemClient, answer: dict[str, Any]) -> Panel:
         answer: of `POST /events/daily_batch`.
     """
     table = Table(box=None, show_header=False, padding=(0, 1), expand=True)
-    table.add_column(justify="right", style="dim", width=3)
+    table.add_column(justify="right", style="dim", min_width=2, no_wrap=True)
     table.add_column(overflow="ellipsis", no_wrap=True)
     ideas = client.get("/ideas", {"page_size": answer.get("ideas_generated") or 1}).body
     prompts = client.get("/prompts", {"page_size": answer.get("prompts_generated") or 1}).body

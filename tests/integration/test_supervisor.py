@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.errors import SettingsError
+from app.errors import ConflictError
 from app.formation import Child, Program
 from app.schema import ROOT
 from app.supervisor import Supervisor, Terminal, clear_remains, only_one
@@ -207,7 +207,7 @@ def test_an_unreadable_record_stops_no_start(tmp_path: Path, text: str) -> None:
 def test_a_second_system_on_the_same_folder_is_told_where_the_first_one_is(tmp_path: Path) -> None:
     with (
         only_one(tmp_path, "http://127.0.0.1:8001"),
-        pytest.raises(SettingsError, match=rf"process {os.getpid()}, http://127.0.0.1:8001"),
+        pytest.raises(ConflictError, match=rf"process {os.getpid()}, http://127.0.0.1:8001"),
         only_one(tmp_path, "http://127.0.0.1:9000"),
     ):
         pytest.fail("there were two")
