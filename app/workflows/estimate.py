@@ -79,7 +79,7 @@ class _Part:
     seconds: Spread
 
 
-def estimate_workflow(workflow: Workflow, *, price: Figure, history: Figure) -> Estimate:
+def estimate_workflow(workflow: Workflow, *, price: Figure, history: Figure, window: int | None = None) -> Estimate:
     """Estimate a workflow from what its tasks' kind of work cost and took before.
 
     Inline tasks, their items too, follow each other; linear ones run side by side in `max_concurrency` lanes; a graph
@@ -89,6 +89,7 @@ def estimate_workflow(workflow: Workflow, *, price: Figure, history: Figure) -> 
         workflow: a parsed document.
         price: dollars of one run of a task.
         history: seconds of one run of a task.
+        window: most tasks of one block the engine keeps under way, also where a block sets no ceiling; None for all.
     """
     set_by_steps = frozenset(task.output_variable for task in workflow.tasks() if task.output_variable is not None)
     steps: list[StepEstimate] = []
@@ -99,9 +100,9 @@ def estimate_workflow(workflow: Workflow, *, price: Figure, history: Figure) -> 
             _Part(task, _count(task, workflow.variables, set_by_steps), price(task, block), history(task, block))
             for task in block.tasks
         ]
-        steps.extend(_row(part, block) for part in parts)
+        steps.extend(_row(part, block, window) for part in parts)
         spent.extend((part.dollars, part.count) for part in parts)
-        taken.append((_elapsed(parts, block), 1))
+        taken.append((_elapsed(parts, block, window), 1))
     return Estimate(tuple(steps), total_of(spent), total_of(taken))
 
 
@@ -128,31 +129,32 @@ def _count(task: Task, variables: Mapping[str, Any], set_by_steps: frozenset[str
     return len(items) if isinstance(items, list) else 1
 
 
-def _row(part: _Part, block: Block) -> StepEstimate:
+def _row(part: _Part, block: Block, window: int | None) -> StepEstimate:
     return StepEstimate(
         key=part.task.key,
         kind=part.task.kind,
         model=part.task.target if part.task.kind == "model" else None,
         estimated_dollars=part.dollars.times(part.count).p50,
-        estimated_seconds=_elapsed([part], block).p50,
+        estimated_seconds=_elapsed([part], block, window).p50,
     )
 
 
-def _elapsed(parts: Sequence[_Part], block: Block) -> Spread:
+def _elapsed(parts: Sequence[_Part], block: Block, window: int | None) -> Spread:
     times = [(part.seconds, part.count) for part in parts]
     if block.type is BlockType.INLINE:
         return total_of(times)
-    p50 = _makespan_s(parts, block, [part.seconds.p50 for part in parts])
-    p90 = _makespan_s(parts, block, [part.seconds.p90 for part in parts])
+    lanes = min((bound for bound in (block.max_concurrency, window) if bound is not None), default=None)
+    p50 = _makespan_s(parts, lanes, [part.seconds.p50 for part in parts])
+    p90 = _makespan_s(parts, lanes, [part.seconds.p90 for part in parts])
     slowest = slowest_of(times)
     # With few lanes, longer jobs can end sooner all together (Graham's anomaly), and p90 is never under p50.
     return Spread(max(p50, slowest.p50), max(p50, p90, slowest.p50, slowest.p90))
 
 
-def _makespan_s(parts: Sequence[_Part], block: Block, seconds: Sequence[float]) -> float:
+def _makespan_s(parts: Sequence[_Part], lanes: int | None, seconds: Sequence[float]) -> float:
     here = {part.task.key for part in parts}
     jobs = [
         Job(part.task.key, length, part.count, tuple(key for key in part.task.depends_on if key in here))
         for part, length in zip(parts, seconds, strict=True)
     ]
-    return makespan_s(jobs, block.max_concurrency)
+    return makespan_s(jobs, lanes)

@@ -81,6 +81,17 @@ def test_a_condition_on_items_counts_every_item() -> None:
     assert _estimate([{"tasks": [task]}], list=[1, 9]).dollars.p50 == pytest.approx(2)
 
 
+def test_the_engines_window_is_a_ceiling_for_blocks_without_one() -> None:
+    workflow = parse([{"type": "linear", "tasks": [echo(for_each=list(range(10)))]}])
+
+    def ten(task: Task, block: Block) -> Spread:
+        return Spread(10, 10)
+
+    estimate = estimate_workflow(workflow, price=ten, history=ten, window=4)
+    assert estimate.seconds.p50 == pytest.approx(30)
+    assert estimate.steps[0].estimated_seconds == pytest.approx(30)
+
+
 def test_rows_and_totals_read_as_a_dry_run_answers() -> None:
     document = [
         {"type": "linear", "latency": "batch", "tasks": [{"model": "fast_ai", "prompt": "p", "for_each": [1, 2]}]},
