@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from app.bootstrap import Application, build
-from app.formation import plan_children
 from app.runs.model import RunRequest
 from app.schema import upgrade_schema
 from app.settings import Settings
 from app.workflows.grammar import parse_workflow
+from bench.batuta_processes import WORKERS, await_workers, environment_for, start_programs
 from bench.contender import given_work, race, stop
 from bench.work import FIRST, LAST, MIDDLE, Work
 
-ROOT = Path(__file__).resolve().parent.parent
-WORKERS = "worker-io"
 BATCH = 50  # runs a transaction: the first of them start while the next are written
 SPARE = 2.0  # room over an even share of the calls that wait at once, because work never spreads evenly
 LOOK_EVERY_S = 0.1
-READY_WITHIN_S = 60
-
-
-def environment_for(work: Work) -> dict[str, str]:
-    """Write the settings under which this work is done; all others stay as they ship."""
-    return {
-        "DATABASE_URL": work.database_url,
-        "REDIS_URL": work.redis_url,
-        "EXTENSIONS": "bench.extension",
-        "WORKER_PROCESSES": str(work.workers),
-        "WORKER_CONCURRENCY": str(max(8, int(work.slots * SPARE) // work.workers)),
-        "MAX_CONCURRENT_WORKFLOWS": str(max(1000, work.workflows)),
-        "LOG_LEVEL": "WARNING",
-        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
-        "PYTHONPATH": str(ROOT),  # in the project's own environment a .pth file does this
-    }
 
 
 def fan_out_and_in(workflow: str, port: int) -> dict[str, Any]:
@@ -79,13 +57,6 @@ class BatutaSystem:
                 return failed
             time.sleep(LOOK_EVERY_S)
 
-    def await_workers(self, count: int) -> None:
-        """Wait until so many worker processes answer."""
-        deadline = time.monotonic() + READY_WITHIN_S
-        while len(self._application.celery.control.ping(timeout=1.0) or []) < count:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"not {count} workers after {READY_WITHIN_S} s")
-
     def _start(self, workflows: list[str]) -> None:
         runs = self._application.runs
         with self._application.engine.begin() as connection:
@@ -115,27 +86,23 @@ def _batches(workflows: list[str]) -> Iterator[list[str]]:
         yield workflows[first : first + BATCH]
 
 
-def start_workers(settings: Settings, environment: dict[str, str], log: str) -> list[subprocess.Popen[str]]:
-    """Start the worker processes with the very commands of `batuta up`."""
-    commands = [child.command for child in plan_children(settings) if child.name.startswith(WORKERS)]
-    with Path(log).open("a", encoding="utf-8") as output:
-        return [
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True, env=environment)
-            for command in commands
-        ]
-
-
 def main() -> None:
     """Migrate, start the workers and race."""
     work = given_work()
-    environment = {**os.environ, **environment_for(work)}
+    environment = environment_for(
+        work.database_url,
+        work.redis_url,
+        WORKER_PROCESSES=work.workers,
+        WORKER_CONCURRENCY=max(8, int(work.slots * SPARE) // work.workers),
+        MAX_CONCURRENT_WORKFLOWS=max(1000, work.workflows),
+    )
     settings = Settings.from_env(environment)
     upgrade_schema(settings.storage.database_url)
-    workers = start_workers(settings, environment, work.log)
+    workers = start_programs(environment, {WORKERS}, work.log)
     try:
-        system = BatutaSystem(build(settings), work.port)
-        system.await_workers(work.workers)
-        race(system.run, work)
+        application = build(settings)
+        await_workers(application, work.workers)
+        race(BatutaSystem(application, work.port).run, work)
     finally:
         stop(workers)
 

@@ -9,7 +9,7 @@ from bench.client import AwaitingClient
 
 
 def register(catalog: HandlerCatalog) -> None:
-    """Add `bench_call`, which calls the endpoint, and `bench_nothing`, a step that costs the engine alone."""
+    """Add `bench_call`, which calls the endpoint."""
     clients: dict[int, AwaitingClient] = {}  # by port; all of a worker's steps share its loop
 
     async def bench_call(_: StepContext, given: dict[str, Any]) -> str:
@@ -21,12 +21,4 @@ def register(catalog: HandlerCatalog) -> None:
         client = clients.get(port) or clients.setdefault(port, AwaitingClient(port))
         return await client.call(given["workflow"], given["step"])
 
-    async def bench_nothing(_: StepContext, given: dict[str, Any]) -> dict[str, Any]:
-        """Give back what was given.
-
-        Repeat-safe: nothing happens.
-        """
-        return given
-
     catalog.tool(Handler("bench_call", bench_call, purpose="Calls the benchmark's endpoint."))
-    catalog.tool(Handler("bench_nothing", bench_nothing, purpose="Gives back what it is given."))
