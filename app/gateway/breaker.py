@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -173,23 +174,6 @@ class RedisBreaker:
         """Let another request be the probe."""
         await self._try(lambda: self._withdraw_script(keys=_keys(provider, model)), None)
 
-    async def open_breakers(self) -> list[OpenBreaker]:
-        """List what is open or being tried."""
-        return await self._try(self._read_open, [])
-
-    async def _read_open(self) -> list[OpenBreaker]:
-        now = float(
-            ".".join(f"{part:06d}" if place else str(part) for place, part in enumerate(await self._redis.time()))
-        )
-        found = []
-        async for key in self._redis.scan_iter(match=f"{PREFIX}*", count=500):
-            kept = cast("dict[str, str]", await self._redis.hgetall(key))
-            if kept.get("state") in {"open", "half_open"}:
-                provider, _, model = key.removeprefix(PREFIX).partition(":")
-                left_s = max(0.0, float(kept.get("open_until", 0)) - now)
-                found.append(OpenBreaker(provider, model, kept.get("reason", ""), kept.get("error", ""), left_s))
-        return sorted(found, key=lambda one: (one.provider, one.model))
-
     async def _try(self, ask: Callable[[], Awaitable[Any]], otherwise: Answer) -> Any | Answer:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
@@ -201,6 +185,27 @@ class RedisBreaker:
                     "Redis does not answer the breaker; every call is let through (%s)", type(error).__name__
                 )
             return otherwise
+
+
+def read_open_breakers(redis: SyncRedis) -> list[OpenBreaker]:
+    """List what is open or being tried, by name; for `/health`, where there is no loop.
+
+    Args:
+        redis: decodes its answers.
+
+    Raises:
+        RedisError: it does not answer.
+    """
+    seconds, microseconds = redis.time()
+    now = seconds + microseconds / 1_000_000
+    found = []
+    for key in redis.scan_iter(match=f"{PREFIX}*", count=500):
+        kept = cast("dict[str, str]", redis.hgetall(key))
+        if kept.get("state") in {"open", "half_open"}:
+            provider, _, model = key.removeprefix(PREFIX).partition(":")
+            left_s = max(0.0, float(kept.get("open_until", 0)) - now)
+            found.append(OpenBreaker(provider, model, kept.get("reason", ""), kept.get("error", ""), left_s))
+    return sorted(found, key=lambda one: (one.provider, one.model))
 
 
 def _keys(provider: str, model: str) -> list[str]:

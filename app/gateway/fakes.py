@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from app.errors import StepError, StepParked
 from app.gateway.model import ChatAnswer, ChatRequest, Usage
-from app.gateway.ports import Admission, OpenBreaker, ReservedCall
+from app.gateway.ports import Admission, ReservedCall
 
 
 @dataclass
@@ -164,12 +164,6 @@ class LocalBreaker:
         """Count probes given back."""
         self.withdrawn += 1
 
-    async def open_breakers(self) -> list[OpenBreaker]:
-        """List what is open."""
-        return [
-            OpenBreaker(provider, model, reason, "", 60.0) for (provider, model), reason in sorted(self.reasons.items())
-        ]
-
 
 class NoLimit:
     """No rate at all."""
@@ -177,9 +171,3 @@ class NoLimit:
     async def take(self, provider: str) -> float:  # noqa: ARG002 - as in the port
         """Let everything through."""
         return 0.0
-
-
-def unsent(error: StepError, **details: Mapping[str, Any] | Any) -> StepError:
-    """Mark an error as that of a request which cannot have cost anything."""
-    error.details.update({"sent": False, **details})
-    return error

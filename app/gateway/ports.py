@@ -141,9 +141,6 @@ class Breaker(Protocol):
     async def withdraw(self, provider: str, model: str) -> None:
         """Give a probe back that was never sent."""
 
-    async def open_breakers(self) -> list[OpenBreaker]:
-        """List what is open, by name."""
-
 
 class Limiter(Protocol):
     """Holds the rate of requests to a provider, for all workers together."""

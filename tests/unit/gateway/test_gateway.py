@@ -1,0 +1,450 @@
+"""The gateway between a scripted vendor, a ledger in memory and a breaker: who is asked, what is paid, what is raised."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from app.errors import FatalError, LogicalError, PersistentError, ResourceError, StepError, StepParked, TransientError
+from app.gateway.fakes import FakeLedger, LocalBreaker, NoLimit, Said, ScriptedProvider
+from app.gateway.model import ChatAnswer, ChatRequest, ModelAnswer, ModelCall, Usage
+from app.gateway.ports import Admission
+from app.gateway.registry import Registry
+from app.gateway.registry_file import load_registry
+from app.gateway.service import Gateway
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
+TODAY = dt.date(2026, 11, 20)
+
+
+def offer(provider: str, model: str, **more: Any) -> dict[str, Any]:
+    return {"provider": provider, "model": model, "prices": {"in": 1, "out": 2}, "context": 1000, **more}
+
+
+def registry() -> Registry:
+    return load_registry(
+        {
+            "api_keys": {"openai": ["OPENAI_API_KEY"], "other": ["OTHER_API_KEY"]},
+            "models": {
+                "strong": {
+                    "offers": [offer("openai", "s1"), offer("other", "s2")],
+                    "fallbacks": ["weak"],
+                    "temperature": 0.8,
+                    "max_tokens": 100,
+                },
+                "weak": {"offers": [offer("openai", "w1")], "max_tokens": 50},
+                "film": {"kind": "video", "offers": [offer("openai", "f1")]},
+                "gone": {"offers": [offer("openai", "g1", retires_on="2026-01-01")]},
+            },
+        }
+    )
+
+
+class World:
+    """A gateway and everything around it that a test looks at."""
+
+    def __init__(self, *says: Said, other: list[Said] | None = None) -> None:
+        self.openai = ScriptedProvider(list(says) or ["ok"])
+        self.other = ScriptedProvider(other or ["ok"], name="other")
+        providers = {"openai": self.openai} if other is None else {"openai": self.openai, "other": self.other}
+        self.breaker = LocalBreaker()
+        self.ledger = FakeLedger()
+        self.gateway = Gateway(registry(), providers, breaker=self.breaker, limiter=NoLimit(), today=lambda: TODAY)
+
+    def ask(self, model: str = "strong", prompt: str = "hello", **more: Any) -> ModelAnswer:
+        return asyncio.run(self.gateway.complete(ModelCall(model, prompt, **more), self.ledger))
+
+    def fail(self, kind: type[BaseException], model: str = "strong", **more: Any) -> Any:
+        with pytest.raises(kind) as caught:
+            self.ask(model, **more)
+        return caught.value
+
+    @property
+    def statuses(self) -> list[str]:
+        return [row.status for row in self.ledger.rows]
+
+    @property
+    def asked(self) -> list[str]:
+        return [request.model for request in self.openai.requests]
+
+
+def broken(
+    kind: type[StepError] = TransientError, blame: str = "model", *, sent: bool = False, **more: Any
+) -> StepError:
+    return kind("broken", sent=sent, blame=blame, **more)
+
+
+def test_an_answer_is_written_before_it_is_given():
+    world = World("hi")
+
+    answer = world.ask()
+
+    assert (answer.output, answer.model, answer.vendor_model) == ("hi", "strong", "s1")
+    assert world.statuses == ["answered"]
+    assert answer.cost_usd == world.ledger.rows[0].cost_usd == Decimal("0.000020")
+
+
+def test_the_call_is_in_the_ledger_before_the_vendor_sees_it():
+    world = World()
+    seen: list[list[str]] = []
+    world.openai.before = lambda _request: seen.append(list(world.statuses))
+
+    world.ask()
+
+    assert seen == [["sent"]]
+
+
+def test_the_task_s_config_wins_over_the_model_s_defaults():
+    world = World()
+
+    world.ask(config={"temperature": 0, "max_tokens": 7, "addons": ["ignored"]})
+
+    assert world.openai.requests[0].temperature == 0.0
+    assert world.openai.requests[0].max_tokens == 7
+
+
+def test_system_history_and_images_reach_the_vendor_in_order():
+    world = World()
+
+    world.ask(
+        system="be kind",
+        history=({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}),
+        images=("data:image/png;base64,AA",),
+    )
+
+    assert [message["role"] for message in world.openai.requests[0].messages] == ["system", "user", "assistant", "user"]
+    assert world.openai.requests[0].messages[-1]["content"][1] == {"type": "image", "url": "data:image/png;base64,AA"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"temperature": 3},
+        {"temperature": "hot"},
+        {"top_p": True},
+        {"max_tokens": 0},
+        {"max_tokens": 1.5},
+        {"response_schema": 5},
+    ],
+)
+def test_a_config_nobody_can_use_is_fatal_and_costs_nothing(config: dict[str, Any]):
+    world = World()
+
+    error = world.fail(FatalError, config=config)
+
+    assert error.code == "config_invalid"
+    assert next(iter(config)) in str(error)
+    assert world.ledger.rows == []
+
+
+def test_a_model_nobody_serves_is_not_configured_and_names_the_variable():
+    gateway = Gateway(registry(), {}, breaker=LocalBreaker(), limiter=NoLimit(), today=lambda: TODAY)
+
+    with pytest.raises(PersistentError, match="OPENAI_API_KEY") as caught:
+        asyncio.run(gateway.complete(ModelCall("weak", "x"), FakeLedger()))
+
+    assert caught.value.code == "not_configured"
+    assert caught.value.details["final"]
+
+
+@pytest.mark.parametrize("model", ["film", "gone"])
+def test_a_film_or_a_retired_model_is_not_asked_for_text(model: str):
+    world = World()
+
+    assert world.fail(PersistentError, model).code == "not_configured"
+    assert world.asked == []
+
+
+def test_an_error_that_may_pass_is_left_to_the_engine_after_one_request():
+    world = World(broken())
+
+    world.fail(TransientError)
+
+    assert world.asked == ["s1"]
+    assert world.statuses == ["failed"]
+
+
+@pytest.mark.parametrize(("sent", "status"), [(True, "unknown"), (False, "failed")])
+def test_what_the_vendor_may_charge_for_stays_counted_at_its_estimate(sent: bool, status: str):  # noqa: FBT001
+    world = World(broken(ResourceError, sent=sent))
+
+    world.fail(ResourceError)
+
+    assert world.statuses == [status]
+    assert (world.ledger.spent_usd > 0) == sent
+
+
+def test_a_refused_request_goes_to_the_next_model_and_says_which_answered():
+    world = World(broken(PersistentError, "none"), "from the weak one")
+
+    answer = world.ask()
+
+    assert world.asked == ["s1", "w1"]
+    assert (answer.model, answer.output) == ("weak", "from the weak one")
+    assert world.statuses == ["failed", "answered"]
+
+
+def test_a_refused_key_is_shown_once_and_the_next_provider_serves():
+    world = World(broken(PersistentError, "provider", code="auth"), other=["from the other"])
+
+    answer = world.ask()
+
+    assert world.asked == ["s1"]
+    assert answer.provider == "other"
+
+
+def test_with_one_provider_a_refused_key_is_shown_once_for_the_whole_call():
+    world = World(broken(PersistentError, "provider", code="auth"))
+
+    error = world.fail(PersistentError)
+
+    assert world.asked == ["s1"]
+    assert error.code == "auth"
+
+
+def test_a_retired_model_is_not_asked_again_by_later_calls():
+    world = World(broken(PersistentError, "retired"), "weak one")
+
+    assert world.ask().model == "weak"
+    assert world.ask().model == "weak"
+    assert world.asked == ["s1", "w1", "w1"]
+
+
+def test_the_failure_that_opens_the_breaker_goes_on_to_the_next_model_at_once():
+    world = World(*[broken() for _ in range(5)], "weak one")
+
+    for _ in range(4):
+        world.fail(TransientError)
+
+    assert world.ask().output == "weak one"
+    assert world.asked == ["s1"] * 5 + ["w1"]
+
+
+def test_an_open_breaker_parks_the_step_when_no_other_model_is_left():
+    world = World(*[broken() for _ in range(9)])
+    for _ in range(4):
+        world.fail(TransientError, "weak")
+    world.fail(TransientError, "weak")
+
+    parked = world.fail(StepParked, "weak")
+
+    assert (parked.reason, parked.delay_s) == ("breaker", 60.0)
+    assert len(world.asked) == 5
+
+
+def test_a_success_between_failures_starts_the_count_anew():
+    world = World(*[broken() for _ in range(4)], "ok", *[broken() for _ in range(4)], "ok again")
+
+    for _ in range(4):
+        world.fail(TransientError, "weak")
+    world.ask("weak")
+    for _ in range(4):
+        world.fail(TransientError, "weak")
+
+    assert world.ask("weak").output == "ok again"
+
+
+def test_a_full_rate_parks_the_step_before_money_is_set_aside():
+    class Busy:
+        async def take(self, provider: str) -> float:
+            return 2.5
+
+    world = World()
+    world.gateway = Gateway(
+        registry(), {"openai": world.openai}, breaker=world.breaker, limiter=Busy(), today=lambda: TODAY
+    )
+
+    parked = world.fail(StepParked)
+
+    assert (parked.reason, parked.delay_s) == ("rate", 2.5)
+    assert world.ledger.rows == []
+
+
+def test_a_spent_budget_parks_the_step_before_anything_is_sent():
+    world = World()
+    world.ledger.budget_usd = Decimal("0.000001")
+
+    assert world.fail(StepParked).reason == "budget"
+    assert world.asked == []
+
+
+def test_a_probe_that_has_no_money_is_given_back():
+    class Probing(LocalBreaker):
+        async def admit(self, provider: str, model: str) -> Admission:
+            return Admission(allowed=True, probe=True)
+
+    world = World()
+    probing = Probing()
+    world.ledger.budget_usd = Decimal(0)
+    world.gateway = Gateway(
+        registry(), {"openai": world.openai}, breaker=probing, limiter=NoLimit(), today=lambda: TODAY
+    )
+
+    world.fail(StepParked)
+
+    assert probing.withdrawn == 1
+
+
+def test_an_answer_of_an_earlier_try_is_used_and_not_bought_again():
+    world = World("first")
+    world.ask()
+    world.ledger = world.ledger.retry()
+
+    answer = world.ask()
+
+    assert answer.output == "first"
+    assert len(world.asked) == 1
+    assert answer.cost_usd == Decimal("0.000020")
+
+
+def test_a_paid_answer_is_used_although_the_breaker_is_open():
+    world = World("first")
+    world.ask()
+    world.breaker.reasons["openai", ""] = "quota"
+    world.ledger = world.ledger.retry()
+
+    assert world.ask().output == "first"
+
+
+def test_after_a_crash_the_unanswered_call_counts_and_a_new_one_is_made():
+    world = World(KeyboardInterrupt(), "second")
+    with pytest.raises(KeyboardInterrupt):
+        world.ask()
+    world.ledger = world.ledger.retry()
+
+    assert world.ask().output == "second"
+    assert world.statuses == ["unknown", "answered"]
+
+
+def test_the_stored_request_is_sent_in_place_of_one_rendered_anew():
+    class Frozen(FakeLedger):
+        async def reserve(self, *args: Any) -> Any:
+            reserved = await super().reserve(*args)
+            stored = {**reserved.request, "messages": [{"role": "user", "content": "as it was"}]}
+            return type(reserved)(reserved.ordinal, stored)
+
+    world = World()
+    world.ledger = Frozen()
+
+    world.ask(prompt="as it is now")
+
+    assert world.openai.requests[0].messages == ({"role": "user", "content": "as it was"},)
+
+
+def test_an_unusable_answer_is_asked_for_again_with_the_complaint():
+    world = World('{"n": "one"}', '{"n": 1}')
+
+    answer = world.ask(config={"response_schema": SCHEMA})
+
+    assert (answer.output, answer.requests) == ({"n": 1}, 2)
+    assert world.statuses == ["rejected", "answered"]
+    repair = world.openai.requests[1].messages
+    assert repair[-2] == {"role": "assistant", "content": '{"n": "one"}'}
+    assert "$.n" in repair[-1]["content"]
+    assert answer.cost_usd == world.ledger.spent_usd
+
+
+def test_three_unusable_answers_are_enough_and_a_retry_of_the_step_buys_no_fourth():
+    world = World("nonsense")
+
+    first = world.fail(LogicalError, config={"response_schema": SCHEMA})
+    world.ledger = world.ledger.retry()
+    second = world.fail(LogicalError, config={"response_schema": SCHEMA})
+
+    assert first.details["final"]
+    assert second.details["final"]
+    assert len(world.asked) == 3
+    assert world.statuses == ["rejected"] * 3
+
+
+def test_a_step_retried_in_the_middle_of_its_repairs_goes_on_where_it_was():
+    world = World("nonsense", broken(), '{"n": 2}')
+    world.fail(TransientError, config={"response_schema": SCHEMA})
+    world.ledger = world.ledger.retry()
+
+    answer = world.ask(config={"response_schema": SCHEMA})
+
+    assert answer.output == {"n": 2}
+    assert len(world.openai.requests[-1].messages) == 3
+    assert answer.requests == 2
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+def test_an_empty_answer_is_unusable(text: str):
+    world = World(text, "there")
+
+    assert world.ask().output == "there"
+    assert world.statuses == ["rejected", "answered"]
+
+
+def said(text: str = "", reason: str = "stop", refusal: str = "") -> ChatAnswer:
+    return ChatAnswer(text, reason, "s1", "id", Usage(1, 1), refusal)
+
+
+def test_an_answer_cut_off_is_asked_to_be_briefer():
+    world = World(said('{"n": ', "length"), '{"n": 3}')
+
+    assert world.ask(config={"response_schema": SCHEMA}).output == {"n": 3}
+    assert "briefer" in world.openai.requests[1].messages[-1]["content"]
+
+
+def test_a_text_cut_off_at_its_limit_is_still_an_answer():
+    world = World(said("half a", "length"))
+
+    answer = world.ask()
+
+    assert (answer.output, answer.finish_reason) == ("half a", "length")
+
+
+@pytest.mark.parametrize("refusal", [said(refusal="I cannot"), said(reason="content_filter")])
+def test_a_model_that_refuses_is_paid_and_another_is_asked(refusal: ChatAnswer):
+    world = World(refusal, "I can")
+
+    answer = world.ask()
+
+    assert (answer.model, answer.output) == ("weak", "I can")
+    assert world.statuses == ["rejected", "answered"]
+    assert world.ledger.spent_usd == answer.cost_usd
+
+
+def test_when_all_refuse_the_first_refusal_is_what_is_told():
+    world = World(said(refusal="not this"), said(refusal="nor this"))
+
+    error = world.fail(PersistentError)
+
+    assert "not this" in str(error)
+    assert error.code == "refused"
+
+
+def test_a_call_that_is_cancelled_leaves_no_open_row():
+    world = World()
+
+    class Hanging(ScriptedProvider):
+        async def complete(self, request: ChatRequest) -> ChatAnswer:
+            await asyncio.sleep(60)
+            raise AssertionError
+
+    world.gateway = Gateway(
+        registry(), {"openai": Hanging()}, breaker=world.breaker, limiter=NoLimit(), today=lambda: TODAY
+    )
+
+    async def run() -> None:
+        async with asyncio.timeout(0.02):
+            await world.gateway.complete(ModelCall("weak", "x"), world.ledger)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(run())
+
+    assert world.statuses == ["unknown"]
+
+
+def test_braces_in_a_prompt_are_nobody_s_business_here():
+    world = World()
+
+    world.ask(prompt="{OPENAI_API_KEY} {names}")
+
+    assert world.openai.requests[0].messages[-1]["content"] == "{OPENAI_API_KEY} {names}"

@@ -1,0 +1,121 @@
+"""Schemas from callers, and answers from models; neither is to be trusted."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.gateway.structured import is_strict, read_structured, schema_problem
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0}},
+    "required": ["name"],
+    "additionalProperties": False,
+}
+
+
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(levels):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"name": "Ada", "age": 36}',
+        '```json\n{"name": "Ada", "age": 36}\n```',
+        'Here you are: {"name": "Ada", "age": 36} I hope it helps.',
+        '  \n{"name": "Ada", "age": 36}\n',
+    ],
+)
+def test_an_answer_is_read_through_fences_and_chatter(said: str):
+    assert read_structured(said, PERSON) == ({"name": "Ada", "age": 36}, "")
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ("no idea", "not JSON"),
+        ('{"age": 36}', "'name' is a required property"),
+        ('{"name": 5}', "$.name"),
+        ('{"name": "Ada", "age": -1}', "$.age"),
+        ('{"name": "Ada", "pet": 1}', "pet"),
+        ('{"name": "Ada", "age": NaN}', "NaN"),
+        ("[" * 100_000, "JSON"),
+    ],
+)
+def test_a_complaint_says_what_a_model_can_mend(said: str, complaint: str):
+    value, problem = read_structured(said, PERSON)
+
+    assert value is None
+    assert complaint in problem
+    assert len(problem) < 2000
+
+
+@given(st.text())
+def test_whatever_a_model_says_is_read_or_complained_about(said: str):
+    value, problem = read_structured(said, PERSON)
+
+    assert (value is None) == bool(problem)
+
+
+def test_a_schema_may_use_its_own_parts():
+    schema = {"type": "array", "items": {"$ref": "#/$defs/n"}, "$defs": {"n": {"type": "number"}}}
+
+    assert schema_problem(schema) == ""
+    assert read_structured("[1, 2]", schema) == ([1, 2], "")
+    assert "$[1]" in read_structured('[1, "2"]', schema)[1]
+
+
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        ("text", "object"),
+        ({"type": "nonsense"}, "not a JSON schema"),
+        ({"$ref": "http://127.0.0.1:1/schema.json"}, "own parts"),
+        ({"properties": {"a": {"$ref": "file:///etc/hostname"}}}, "own parts"),
+        ({"enum": ["x" * 70_000]}, "larger"),
+        (nested(40), "deeper"),
+    ],
+)
+def test_a_schema_that_would_cost_or_fetch_too_much_is_refused(schema: Any, problem: str):
+    assert problem in schema_problem(schema)
+
+
+def test_a_reference_to_a_part_that_is_missing_is_a_complaint_and_no_crash():
+    assert "cannot be applied" in read_structured("1", {"$ref": "#/$defs/ghost"})[1]
+
+
+def test_a_schema_that_refers_to_itself_for_ever_is_a_complaint_and_no_crash():
+    schema = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}
+
+    assert read_structured("1", schema)[1]
+
+
+def test_a_bad_pattern_of_a_caller_cannot_hold_a_worker():
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+    started = time.perf_counter()
+
+    assert read_structured('{"a": "' + "a" * 40 + '!"}', schema)[1] == ""
+    assert time.perf_counter() - started < 1
+
+
+def test_strict_mode_is_only_asked_for_where_the_vendors_take_it():
+    closed = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+
+    assert is_strict(closed)
+    assert is_strict({"type": "array", "items": closed})
+    assert not is_strict(PERSON)
+    assert not is_strict({**closed, "properties": {"a": {"type": "object"}}})
