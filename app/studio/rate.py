@@ -47,18 +47,26 @@ class AirtableRate:
         client: Redis.
         base_id: the base.
         penalty_s: how long Airtable refuses everything after a 429.
+        spacing_ms: from one request to the next.
         sleep: waits so many seconds.
     """
 
     def __init__(
-        self, client: redis.Redis, base_id: str, penalty_s: float, sleep: Callable[[float], None] = time.sleep
+        self,
+        client: redis.Redis,
+        base_id: str,
+        penalty_s: float,
+        *,
+        spacing_ms: int = SPACING_MS,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._next, self._penalty = f"airtable:{base_id}:next", f"airtable:{base_id}:penalty"
         self._take: Any = client.register_script(_TAKE)
         self._penalise: Any = client.register_script(_PENALISE)
-        self._penalty_s = penalty_s
-        self._sleep = sleep
         self._client = client
+        self._penalty_s = penalty_s
+        self._spacing_ms = spacing_ms
+        self._sleep = sleep
 
     def take(self) -> None:
         """Wait for this request's turn.
@@ -67,7 +75,7 @@ class AirtableRate:
             StepParked: the turn is more than 5 s away, as during a penalty; nothing was reserved.
         """
         while True:
-            granted, wait_ms = self._take(keys=[self._next, self._penalty], args=[SPACING_MS, int(PATIENCE_S * 1000)])
+            granted, wait_ms = self._take(keys=[self._next, self._penalty], args=[self._spacing_ms, int(PATIENCE_S * 1000)])
             if not granted:
                 raise StepParked("rate", delay_s=wait_ms / 1000)
             if wait_ms == 0:

@@ -19,7 +19,7 @@ from app.studio.plain_generator import PlainGenerator
 from app.studio.plain_strategist import PlainStrategist
 from app.studio.ports import IdeaAnswer, IdeaRequest, PromptRequest, ScoreAnswer
 from app.studio.starting import StartOptions
-from tests.integration.studio.conftest import LOCAL, MakeStudio, Studio
+from tests.integration.studio.harness import LOCAL, MakeStudio, Studio
 
 
 class ScriptedStrategist:
