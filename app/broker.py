@@ -42,6 +42,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
     concurrency = settings.engine.worker_concurrency
     return {
         "broker_url": broker_url(settings.storage.redis_url),
+        "broker_transport": "app.broker_transport:LeanTransport",
         "result_backend": None,
         "task_ignore_result": True,
         "task_serializer": "json",
@@ -55,7 +56,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "task_create_missing_queues": False,
         "task_default_queue": "control",
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
-        "task_send_sent_event": True,
+        "task_send_sent_event": False,
         "worker_send_task_events": False,
         "worker_enable_remote_control": True,
         "worker_hijack_root_logger": False,
@@ -69,8 +70,6 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "timezone": settings.schedule.timezone,
         "broker_transport_options": {
             "visibility_timeout": VISIBILITY_S,
-            "unacked_restore_interval": 10,
-            "unacked_restore_throttle": 1,
             "max_connections": concurrency + 500,
             "queue_order_strategy": "app.queue_order:WeightedOrder",
             "priority_steps": [0],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from app.runs.submission import WINDOW
 from app.workflows.estimate import Estimate, estimate_workflow
 from app.workflows.spreads import NOTHING, Spread
 
@@ -27,7 +28,8 @@ select kind, target, percentile_cont(0.5) within group (order by seconds) as s50
 from (
     select kind, target, extract(epoch from finished_at - started_at)::float as seconds, cost_usd::float as dollars,
         row_number() over (partition by kind, target order by finished_at desc) as age
-    from steps where status = 'completed' and started_at is not null and target = any(:targets)
+    from steps s where status = 'completed' and started_at is not null and target = any(:targets)
+      and not exists (select 1 from steps i where i.run_id = s.run_id and i.parent = s.key)  -- a for_each is its items
 ) recent
 where age <= :most
 group by kind, target having count(*) >= :least
@@ -70,7 +72,7 @@ class Estimator:
             known = past.get((task.kind, task.target))
             return known.seconds if known else GUESSES[task.kind]
 
-        return estimate_workflow(workflow, price=price, history=history)
+        return estimate_workflow(workflow, price=price, history=history, window=WINDOW)
 
     def _read_past(self, targets: list[str]) -> dict[tuple[str, str], Past]:
         values = {"targets": targets, "most": MOST_CASES, "least": LEAST_CASES}

@@ -10,6 +10,7 @@ Source: `celery/concurrency/base.py` and `thread.py`, Celery 5.7, for the protoc
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -77,14 +78,15 @@ class AsyncioPool(BasePool):  # type: ignore[misc]  # Celery has no types
         if accept_callback:
             accept_callback(os.getpid(), time.monotonic())
         run_id, key, following = _read_message(body)
-        stepped = self._runtime.submit_step(run_id, key, following)
         done: Future[Any] = Future()
-        stepped.add_done_callback(
-            lambda future: self._tracers.submit(self._trace, future, task_id, done, target, args, kwargs, callback)
-        )
+
+        def trace(stepped: asyncio.Task[bool]) -> None:
+            self._tracers.submit(self._trace, stepped, task_id, done, target, args, kwargs, callback)
+
+        self._runtime.submit_step(run_id, key, following, trace)
         return ApplyResult(done)
 
-    def _trace(self, stepped: Future[bool], task_id: str, done: Future[Any], target: Any, args: Any, kwargs: Any, callback: Any) -> None:  # noqa: E501, PLR0913, PLR0917
+    def _trace(self, stepped: asyncio.Task[bool], task_id: str, done: Future[Any], target: Any, args: Any, kwargs: Any, callback: Any) -> None:  # noqa: E501, PLR0913, PLR0917
         error = None if stepped.cancelled() else stepped.exception()
         if error is not None:
             # The journal refused to hear of it; recovery comes back to the step. The message has served.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,6 @@ from app.bootstrap import Application, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
 
     from app.runs.worker import StepWorker
     from app.settings import Settings
@@ -52,14 +52,17 @@ class Runtime:
                 self._worker.start()
             return self._worker
 
-    def submit_step(self, run_id: str, key: str, next_key: str | None) -> Future[bool]:
-        """Start a step on the worker's loop."""
+    def submit_step(
+        self, run_id: str, key: str, next_key: str | None, when_done: Callable[[asyncio.Task[bool]], None]
+    ) -> None:
+        """Start a step on the worker's loop; `when_done` is called there with the ended task."""
         worker = self.worker
-        return worker.submit(worker.runner.run(run_id, key, next_key))
+        worker.submit(worker.runner.run, (run_id, key, next_key), when_done)
 
     def run_step(self, run_id: str, key: str, next_key: str | None) -> bool:
         """Do a step and wait for it; for pools that give each task a thread or a process."""
-        return self.submit_step(run_id, key, next_key).result()
+        worker = self.worker
+        return asyncio.run_coroutine_threadsafe(worker.runner.run(run_id, key, next_key), worker.loop).result()
 
     def keep_outcome(self, task_id: str, go_on: bool) -> None:
         """Keep what a step's coroutine answered until Celery's own code for its task runs."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from app.errors import FatalError
 from app.gateway.model import ModelCall
 from app.runs.ports import ModelOutcome
-from app.workflows.variables import render
+from app.workflows.variables import render, text_of
 
 if TYPE_CHECKING:
     from app.gateway.service import Gateway
@@ -37,7 +37,7 @@ class GatewayModelSteps:
         task, values = step.task, step.values
         call = ModelCall(
             model=task.target,
-            prompt=_text(render(task.prompt, values)),
+            prompt=text_of(render(task.prompt, values)),
             images=_images(render(task.input_image, values)),
             config=render(task.config, values),
             fallback=task.fallback or None,
@@ -45,14 +45,6 @@ class GatewayModelSteps:
         )
         answer = await self._gateway.complete(call, ledger)
         return ModelOutcome(answer.output, answer.model)
-
-
-def _text(rendered: Any) -> str:
-    if isinstance(rendered, str):
-        return rendered
-    # A prompt that is one placeholder takes the value itself; a model is told its text.
-    text = render("{value} ", {"value": rendered})
-    return str(text)[:-1]
 
 
 def _images(rendered: Any) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from app.runs.context import HandlerContext
 from app.runs.ledger import DayCaps, StepLedger
 from app.runs.retry import Retry, decide
 from app.workflows.conditions import holds, names_in_condition
+from app.workflows.limits import DEFAULT_LIMITS
 from app.workflows.model import Task
 from app.workflows.variables import render
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_ITEMS = 1000
 HANDED_BACK = "handed back"
 RUN_CANCELLED = "run cancelled"
 
@@ -281,8 +281,8 @@ def _expand(step: Claimed) -> Operation:
     items = render(step.task.for_each, step.values)
     if not isinstance(items, list):
         raise FatalError(f"for_each needs a list, not {_kind_of(items)}.", code="for_each_not_a_list")
-    if len(items) > MAX_ITEMS:
-        raise FatalError(f"for_each has {len(items)} items; {MAX_ITEMS} is the most.", code="for_each_too_long")
+    if len(items) > DEFAULT_LIMITS.max_items:
+        raise FatalError(f"for_each has {len(items)} items; {DEFAULT_LIMITS.max_items} is the most.", code="for_each_too_long")
     return step.operation("expand", items=items)
 
 

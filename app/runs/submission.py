@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.workflows.model import Block, BlockType, Task, Workflow
+from app.workflows.graph import sources
+from app.workflows.model import Block, BlockType, Workflow
 
 if TYPE_CHECKING:
     from app.runs.model import RunRequest
@@ -57,7 +58,7 @@ def _step_rows(block: Block, priority: str) -> list[dict[str, Any]]:
     for key, needed in follows.items():
         for other in needed:
             dependents[other].append(key)
-    ancestors = _ancestors(block, follows) if block.type is BlockType.GRAPH else {}
+    ancestors = sources(block) if block.type is BlockType.GRAPH else {}
     return [
         {
             "key": task.key,
@@ -86,18 +87,3 @@ def _edges(block: Block) -> dict[str, tuple[str, ...]]:
         return {task.key: tuple(dict.fromkeys(task.depends_on)) for task in block.tasks}
     return {task.key: () for task in block.tasks}
 
-
-def _ancestors(block: Block, follows: dict[str, tuple[str, ...]]) -> dict[str, set[str]]:
-    """Everything a task of a graph comes after. Tasks are walked so that needs come first; validation found no cycle."""
-    found: dict[str, set[str]] = {}
-    waiting: list[Task] = list(block.tasks)
-    while waiting:
-        later = []
-        for task in waiting:
-            needed = follows[task.key]
-            if all(key in found for key in needed):
-                found[task.key] = set(needed).union(*(found[key] for key in needed))
-            else:
-                later.append(task)
-        waiting = later
-    return found

@@ -17,7 +17,6 @@ from app.runs.runner import RunnerParts, StepRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from concurrent.futures import Future
     from typing import Any
 
     import redis
@@ -88,6 +87,7 @@ class StepWorker:
             RunnerParts(self.journal, parts.catalog, parts.models, self._executor, parts.reader, engine.step_timeout_s, parts.caps)
         )
         self.loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[bool]] = set()
         self._thread = threading.Thread(target=self._run_loop, name="steps", daemon=True)
 
     def start(self) -> None:
@@ -99,9 +99,20 @@ class StepWorker:
         self._recovery.start()
         self._parts.callbacks.start()
 
-    def submit(self, coroutine: Coroutine[Any, Any, bool]) -> Future[bool]:
-        """Run a coroutine on the worker's loop, from any thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+    def submit(
+        self,
+        work: Callable[..., Coroutine[Any, Any, bool]],
+        arguments: tuple[Any, ...],
+        when_done: Callable[[asyncio.Task[bool]], None],
+    ) -> None:
+        """Run a coroutine function on the worker's loop, from any thread; `when_done` is called on the loop."""
+        self.loop.call_soon_threadsafe(self._begin, work, arguments, when_done)
+
+    def _begin(self, work: Any, arguments: tuple[Any, ...], when_done: Any) -> None:
+        task = self.loop.create_task(work(*arguments))
+        self._tasks.add(task)  # the loop itself keeps only a weak reference
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(when_done)
 
     def drain(self, grace_s: float = SHUTDOWN_GRACE_S) -> None:
         """Let running steps finish for a while, then give back what has not. Nothing new may be submitted any more."""
