@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from app.commands.client import SystemClient
 
 SETTINGS_PAGE = Path("docs") / "settings.md"
+PIPE_WIDTH = 160
 FAILED = 1
 UNUSABLE_SETTINGS = 2
 
@@ -223,7 +224,8 @@ def _settings() -> Settings:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console()
+    # Whoever reads a pipe or a file wants whole lines; a terminal has the width it has.
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ PROGRAMS: tuple[Program, ...] = (
     ),
     Program(
         "flower",
-        "celery --quiet -A tasks.celery_app flower --address=127.0.0.1 --port=${FLOWER_PORT:-5555}",
+        "celery --quiet -A tasks.celery_app flower --address=127.0.0.1 --port=${FLOWER_PORT:-5555} --logging=error",
         stop_rank=1,
         stop_grace_s=5,
     ),

@@ -40,13 +40,13 @@ def list_runs(client: SystemClient, query: dict[str, Any], console: Console) -> 
     """Print runs, newest first."""
     table = Table(box=None)
     for heading in ("run", "kind", "status", "created", "took", "tokens", "dollars"):
-        table.add_column(heading, no_wrap=True, overflow="fold")
+        table.add_column(heading, no_wrap=heading in {"run", "status"}, overflow="fold")
     for run in client.get("/runs", query).body:
         table.add_row(
             run["task_id"],
             run["kind"],
             _coloured(run["status"]),
-            run["created_at"][:19].replace("T", " "),
+            run["created_at"][5:16].replace("T", " "),
             _took(run),
             str(run["cost"]["tokens"]),
             f"{run['cost']['dollars']:.6f}",

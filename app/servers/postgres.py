@@ -89,6 +89,16 @@ class EmbeddedPostgres(EmbeddedServer):
         self.working_dir = self.home / "data"
         self._durable = durable
 
+    def stop(self) -> None:
+        """Let the server end in good order; does nothing when it is not running."""
+        running = _read_postmaster_file(self.working_dir)
+        super().stop()
+        if running is not None and running.socket_dir and Path(running.socket_dir) != self.home:
+            with contextlib.suppress(
+                OSError
+            ):  # the short folder that a long path made necessary; not ours if not empty
+                Path(running.socket_dir).rmdir()
+
     @property
     def url(self) -> str:
         """The address of the database `batuta`."""
