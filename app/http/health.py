@@ -50,6 +50,7 @@ class HealthSchema(AnswerSchema):
     timestamp = fields.DateTime(required=True)
     version = fields.String(required=True)
     checks = fields.Nested(ChecksSchema, required=True)
+    warnings = fields.List(fields.String(), required=True)
 
 
 @resource.serves(Route(path="/", answer=ServiceSchema, rule=OPEN))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import fields, validate
@@ -13,6 +12,7 @@ from app.http.schemas import (
     AnswerSchema,
     CostSchema,
     Dollars,
+    Instant,
     PageQuerySchema,
     StrictSchema,
     TolerantSchema,
@@ -76,7 +76,7 @@ class RunsQuerySchema(PageQuerySchema):
 
     kind = fields.String(validate=validate.Length(max=NAME_LENGTH))
     status = fields.String(validate=validate.OneOf(STATUSES))
-    since = fields.AwareDateTime(default_timezone=UTC, metadata={"description": "Created at this time or later."})
+    since = Instant(metadata={"description": "Created at this time or later."})
 
 
 class WaitQuerySchema(TolerantSchema):

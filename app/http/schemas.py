@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -67,6 +68,20 @@ class Dollars(fields.Field[Decimal]):
         if not 0 <= amount <= DOLLARS_MAX:
             raise ValidationError(f"Must be from 0 to {DOLLARS_MAX} dollars.")
         return amount
+
+
+class Instant(fields.AwareDateTime):
+    """A moment, brought to UTC; without a zone it is taken for UTC."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(default_timezone=UTC, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        try:
+            # The database knows no zones as far out as Python does, and no moment before the year 1.
+            return super()._deserialize(value, attr, data, **kwargs).astimezone(UTC)
+        except OverflowError:
+            raise self.make_error("invalid", input=value, obj_type="datetime") from None
 
 
 class KeyHeaderSchema(Schema):
@@ -142,6 +157,7 @@ class AcceptedSchema(AnswerSchema):
     status = fields.String(required=True, validate=validate.OneOf([status.value for status in RunStatus]))
     status_url = fields.String(required=True)
     events_url = fields.String(required=True)
+    joined = fields.Boolean(metadata={"description": "Only, and true, for a batch that joined a running one."})
 
 
 class RunAnswerSchema(AnswerSchema):

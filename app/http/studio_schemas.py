@@ -27,7 +27,6 @@ DEFAULT_MANUAL_PROMPTS = 12
 IDEA_STATUSES = ["proposed", "approved", "declined"]
 LIKE_STATUSES = ["recorded", "threshold_reached", "queued", "duplicate"]
 NUMBER_OR_TEXT = {"type": ["integer", "string"], "maxLength": MAX_ID_CHARS}
-NUMBER_TEXT_OR_NULL = {"type": ["integer", "string", "null"], "maxLength": MAX_ID_CHARS}
 
 
 class StructureId(fields.Field[str]):
@@ -89,9 +88,7 @@ class LikeRequestSchema(TolerantSchema):
     """A like; at least one of the fields says what was liked."""
 
     record_id = fields.String(allow_none=True, validate=validate.Length(max=MAX_NAME_CHARS))
-    structure_id = StructureId(
-        blank=True, allow_none=True, metadata={**NUMBER_OR_TEXT, "type": ["integer", "string", "null"]}
-    )
+    structure_id = StructureId(blank=True, allow_none=True, metadata=NUMBER_OR_TEXT)
     image_url = fields.String(allow_none=True, validate=validate.Length(max=MAX_URL_CHARS))
 
 

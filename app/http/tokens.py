@@ -11,7 +11,7 @@ from app.access.model import Scope, Token
 from app.access.service import NAME_LENGTH
 from app.http.application import application
 from app.http.resource import Resource, Route, Rule
-from app.http.schemas import AnswerSchema, StrictSchema
+from app.http.schemas import AnswerSchema, Instant, StrictSchema
 
 resource = Resource("tokens", "Who may call.")
 ADMIN = Rule(scope=Scope.ADMIN)
@@ -28,7 +28,7 @@ class TokenRequestSchema(StrictSchema):
 
     name = fields.String(required=True, validate=validate.Length(min=1, max=NAME_LENGTH))
     scope = fields.String(required=True, validate=validate.OneOf(SCOPES))
-    expires_at = fields.AwareDateTime(allow_none=True, default_timezone=UTC, validate=_in_future)
+    expires_at = Instant(allow_none=True, validate=_in_future)
 
 
 class TokenSchema(AnswerSchema):

@@ -80,9 +80,16 @@ def door(servers: Servers, template: str, tmp_path_factory: pytest.TempPathFacto
         )
         application = build(settings)
         yield Door(application, create_app(application))
-        application.runs._listener.close()
+        close_listener(application)
         application.engine.dispose()
         application.redis.close()
+
+
+def close_listener(application: Application) -> None:
+    """Stop the threads that listen for runs before their servers stop."""
+    application.runs._listener.close()
+    for thread in application.runs._listener._threads:
+        thread.join()
 
 
 @contextmanager
