@@ -39,7 +39,7 @@ async def allowed(breaker: RedisBreaker, model: str = "m") -> bool:
     return (await breaker.admit("openai", model)).allowed
 
 
-def test_the_fifth_failure_in_a_row_opens_it_for_every_worker(redis_url: str):
+def test_the_fifth_failure_in_a_row_opens_it_for_every_worker(redis_url: str) -> None:
     async def test(*workers: RedisBreaker) -> None:
         assert await fail(workers[0], 2) == [False, False]
         assert await fail(workers[1], 2) == [False, False]
@@ -50,7 +50,7 @@ def test_the_fifth_failure_in_a_row_opens_it_for_every_worker(redis_url: str):
     with_workers(redis_url, test, workers=4)
 
 
-def test_a_success_starts_the_count_anew(redis_url: str):
+def test_a_success_starts_the_count_anew(redis_url: str) -> None:
     async def test(breaker: RedisBreaker) -> None:
         await fail(breaker, 4)
         assert (await breaker.admit("openai", "m")).failures == 4
@@ -60,7 +60,7 @@ def test_a_success_starts_the_count_anew(redis_url: str):
     with_workers(redis_url, test)
 
 
-def test_who_is_refused_learns_how_long(redis_url: str):
+def test_who_is_refused_learns_how_long(redis_url: str) -> None:
     async def test(breaker: RedisBreaker) -> None:
         await fail(breaker, 5)
         admission = await breaker.admit("openai", "m")
@@ -70,7 +70,7 @@ def test_who_is_refused_learns_how_long(redis_url: str):
     with_workers(redis_url, test, open_s=60.0)
 
 
-def test_of_all_workers_exactly_one_probes(redis_url: str):
+def test_of_all_workers_exactly_one_probes(redis_url: str) -> None:
     async def test(*workers: RedisBreaker) -> None:
         await fail(workers[0], 5)
         await asyncio.sleep(OPEN_S + 0.05)
@@ -81,7 +81,7 @@ def test_of_all_workers_exactly_one_probes(redis_url: str):
     with_workers(redis_url, test, workers=4)
 
 
-def test_a_probe_that_succeeds_closes_it(redis_url: str):
+def test_a_probe_that_succeeds_closes_it(redis_url: str) -> None:
     async def test(breaker: RedisBreaker, other: RedisBreaker) -> None:
         await fail(breaker, 5)
         await asyncio.sleep(OPEN_S + 0.05)
@@ -92,7 +92,7 @@ def test_a_probe_that_succeeds_closes_it(redis_url: str):
     with_workers(redis_url, test, workers=2)
 
 
-def test_a_probe_that_fails_opens_it_again_at_once(redis_url: str):
+def test_a_probe_that_fails_opens_it_again_at_once(redis_url: str) -> None:
     async def test(breaker: RedisBreaker) -> None:
         await fail(breaker, 5)
         await asyncio.sleep(OPEN_S + 0.05)
@@ -105,7 +105,7 @@ def test_a_probe_that_fails_opens_it_again_at_once(redis_url: str):
     with_workers(redis_url, test)
 
 
-def test_a_failure_that_was_under_way_when_it_opened_does_not_prolong_it(redis_url: str):
+def test_a_failure_that_was_under_way_when_it_opened_does_not_prolong_it(redis_url: str) -> None:
     async def test(breaker: RedisBreaker) -> None:
         await fail(breaker, 5)
         before = (await breaker.admit("openai", "m")).retry_in_s
@@ -116,7 +116,7 @@ def test_a_failure_that_was_under_way_when_it_opened_does_not_prolong_it(redis_u
     with_workers(redis_url, test)
 
 
-def test_a_probe_whose_worker_died_is_followed_by_another(redis_url: str):
+def test_a_probe_whose_worker_died_is_followed_by_another(redis_url: str) -> None:
     async def test(breaker: RedisBreaker, other: RedisBreaker) -> None:
         await fail(breaker, 5)
         await asyncio.sleep(OPEN_S + 0.05)
@@ -128,7 +128,7 @@ def test_a_probe_whose_worker_died_is_followed_by_another(redis_url: str):
     with_workers(redis_url, test, workers=2)
 
 
-def test_a_probe_given_back_can_be_taken_by_another(redis_url: str):
+def test_a_probe_given_back_can_be_taken_by_another(redis_url: str) -> None:
     async def test(breaker: RedisBreaker, other: RedisBreaker) -> None:
         await fail(breaker, 5)
         await asyncio.sleep(OPEN_S + 0.05)
@@ -139,7 +139,7 @@ def test_a_probe_given_back_can_be_taken_by_another(redis_url: str):
     with_workers(redis_url, test, workers=2)
 
 
-def test_a_probe_whose_caller_was_cancelled_is_given_back(redis_url: str):
+def test_a_probe_whose_caller_was_cancelled_is_given_back(redis_url: str) -> None:
     async def test(breaker: RedisBreaker) -> None:
         await fail(breaker, 5)
         await asyncio.sleep(OPEN_S + 0.05)
@@ -154,7 +154,7 @@ def test_a_probe_whose_caller_was_cancelled_is_given_back(redis_url: str):
 
 
 @pytest.mark.parametrize("reason", ["auth", "quota"])
-def test_a_refused_key_or_quota_opens_the_whole_provider(redis_url: str, reason: str):
+def test_a_refused_key_or_quota_opens_the_whole_provider(redis_url: str, reason: str) -> None:
     async def test(breaker: RedisBreaker) -> None:
         assert await fail(breaker, 1, reason=reason) == [True]
         admission = await breaker.admit("openai", "another")
@@ -168,7 +168,7 @@ def test_a_refused_key_or_quota_opens_the_whole_provider(redis_url: str, reason:
     with_workers(redis_url, test)
 
 
-def test_a_retired_model_is_left_alone_for_an_hour_and_the_others_are_not(redis_url: str):
+def test_a_retired_model_is_left_alone_for_an_hour_and_the_others_are_not(redis_url: str) -> None:
     async def test(breaker: RedisBreaker) -> None:
         await fail(breaker, 1, reason="retired")
         admission = await breaker.admit("openai", "m")
@@ -179,7 +179,7 @@ def test_a_retired_model_is_left_alone_for_an_hour_and_the_others_are_not(redis_
     with_workers(redis_url, test)
 
 
-def test_one_model_s_failures_are_not_another_s(redis_url: str):
+def test_one_model_s_failures_are_not_another_s(redis_url: str) -> None:
     async def test(breaker: RedisBreaker) -> None:
         await fail(breaker, 5, "vendor/a:free")
         assert not await allowed(breaker, "vendor/a:free")
@@ -188,7 +188,7 @@ def test_one_model_s_failures_are_not_another_s(redis_url: str):
     with_workers(redis_url, test)
 
 
-def test_a_person_can_read_it_with_redis_cli(redis_url: str):
+def test_a_person_can_read_it_with_redis_cli(redis_url: str) -> None:
     with_workers(redis_url, lambda breaker: fail(breaker, 5, "gpt-6-luna"))
     client = redis.Redis.from_url(redis_url, decode_responses=True)
 
@@ -203,7 +203,7 @@ def test_a_person_can_read_it_with_redis_cli(redis_url: str):
     assert 0 < listed[0].retry_in_s <= OPEN_S
 
 
-def test_those_who_ask_at_once_share_one_round_trip(redis_url: str):
+def test_those_who_ask_at_once_share_one_round_trip(redis_url: str) -> None:
     async def test(breaker: RedisBreaker) -> None:
         client = breaker._redis
         await breaker.admit("openai", "m")
@@ -215,7 +215,7 @@ def test_those_who_ask_at_once_share_one_round_trip(redis_url: str):
     with_workers(redis_url, test)
 
 
-def test_without_redis_every_call_is_let_through_and_one_line_says_so(caplog: pytest.LogCaptureFixture):
+def test_without_redis_every_call_is_let_through_and_one_line_says_so(caplog: pytest.LogCaptureFixture) -> None:
     async def test(breaker: RedisBreaker) -> None:
         assert await fail(breaker, 6) == [False] * 6
         assert await breaker.admit("openai", "m") == Admission(allowed=True)
@@ -229,7 +229,7 @@ def test_without_redis_every_call_is_let_through_and_one_line_says_so(caplog: py
     assert len(caplog.records) == 1
 
 
-def test_a_redis_that_hangs_does_not_make_calls_wait(unused_listener: str):
+def test_a_redis_that_hangs_does_not_make_calls_wait(unused_listener: str) -> None:
     async def test(breaker: RedisBreaker) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()

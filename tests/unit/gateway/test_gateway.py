@@ -1,4 +1,4 @@
-"""The gateway between a scripted vendor, a ledger in memory and a breaker: who is asked, what is paid, what is raised."""
+"""The gateway between a scripted vendor, a ledger in memory and a breaker: who is asked, and what is paid."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def broken(
     return kind("broken", sent=sent, blame=blame, **more)
 
 
-def test_an_answer_is_written_before_it_is_given():
+def test_an_answer_is_written_before_it_is_given() -> None:
     world = World("hi")
 
     answer = world.ask()
@@ -88,7 +88,7 @@ def test_an_answer_is_written_before_it_is_given():
     assert answer.cost_usd == world.ledger.rows[0].cost_usd == Decimal("0.000020")
 
 
-def test_the_call_is_in_the_ledger_before_the_vendor_sees_it():
+def test_the_call_is_in_the_ledger_before_the_vendor_sees_it() -> None:
     world = World()
     seen: list[list[str]] = []
     world.openai.before = lambda _request: seen.append(list(world.statuses))
@@ -98,7 +98,7 @@ def test_the_call_is_in_the_ledger_before_the_vendor_sees_it():
     assert seen == [["sent"]]
 
 
-def test_the_task_s_config_wins_over_the_model_s_defaults():
+def test_the_task_s_config_wins_over_the_model_s_defaults() -> None:
     world = World()
 
     world.ask(config={"temperature": 0, "max_tokens": 7, "addons": ["ignored"]})
@@ -107,7 +107,7 @@ def test_the_task_s_config_wins_over_the_model_s_defaults():
     assert world.openai.requests[0].max_tokens == 7
 
 
-def test_system_history_and_images_reach_the_vendor_in_order():
+def test_system_history_and_images_reach_the_vendor_in_order() -> None:
     world = World()
 
     world.ask(
@@ -131,7 +131,7 @@ def test_system_history_and_images_reach_the_vendor_in_order():
         {"response_schema": 5},
     ],
 )
-def test_a_config_nobody_can_use_is_fatal_and_costs_nothing(config: dict[str, Any]):
+def test_a_config_nobody_can_use_is_fatal_and_costs_nothing(config: dict[str, Any]) -> None:
     world = World()
 
     error = world.fail(FatalError, config=config)
@@ -141,7 +141,7 @@ def test_a_config_nobody_can_use_is_fatal_and_costs_nothing(config: dict[str, An
     assert world.ledger.rows == []
 
 
-def test_a_model_nobody_serves_is_not_configured_and_names_the_variable():
+def test_a_model_nobody_serves_is_not_configured_and_names_the_variable() -> None:
     gateway = Gateway(registry(), {}, breaker=LocalBreaker(), limiter=NoLimit(), today=lambda: TODAY)
 
     with pytest.raises(PersistentError, match="OPENAI_API_KEY") as caught:
@@ -152,14 +152,14 @@ def test_a_model_nobody_serves_is_not_configured_and_names_the_variable():
 
 
 @pytest.mark.parametrize("model", ["film", "gone"])
-def test_a_film_or_a_retired_model_is_not_asked_for_text(model: str):
+def test_a_film_or_a_retired_model_is_not_asked_for_text(model: str) -> None:
     world = World()
 
     assert world.fail(PersistentError, model).code == "not_configured"
     assert world.asked == []
 
 
-def test_an_error_that_may_pass_is_left_to_the_engine_after_one_request():
+def test_an_error_that_may_pass_is_left_to_the_engine_after_one_request() -> None:
     world = World(broken())
 
     world.fail(TransientError)
@@ -169,7 +169,7 @@ def test_an_error_that_may_pass_is_left_to_the_engine_after_one_request():
 
 
 @pytest.mark.parametrize(("sent", "status"), [(True, "unknown"), (False, "failed")])
-def test_what_the_vendor_may_charge_for_stays_counted_at_its_estimate(sent: bool, status: str):  # noqa: FBT001
+def test_what_the_vendor_may_charge_for_stays_counted_at_its_estimate(*, sent: bool, status: str) -> None:
     world = World(broken(ResourceError, sent=sent))
 
     world.fail(ResourceError)
@@ -178,7 +178,7 @@ def test_what_the_vendor_may_charge_for_stays_counted_at_its_estimate(sent: bool
     assert (world.ledger.spent_usd > 0) == sent
 
 
-def test_a_refused_request_goes_to_the_next_model_and_says_which_answered():
+def test_a_refused_request_goes_to_the_next_model_and_says_which_answered() -> None:
     world = World(broken(PersistentError, "none"), "from the weak one")
 
     answer = world.ask()
@@ -188,7 +188,7 @@ def test_a_refused_request_goes_to_the_next_model_and_says_which_answered():
     assert world.statuses == ["failed", "answered"]
 
 
-def test_a_refused_key_is_shown_once_and_the_next_provider_serves():
+def test_a_refused_key_is_shown_once_and_the_next_provider_serves() -> None:
     world = World(broken(PersistentError, "provider", code="auth"), other=["from the other"])
 
     answer = world.ask()
@@ -197,7 +197,7 @@ def test_a_refused_key_is_shown_once_and_the_next_provider_serves():
     assert answer.provider == "other"
 
 
-def test_with_one_provider_a_refused_key_is_shown_once_for_the_whole_call():
+def test_with_one_provider_a_refused_key_is_shown_once_for_the_whole_call() -> None:
     world = World(broken(PersistentError, "provider", code="auth"))
 
     error = world.fail(PersistentError)
@@ -206,7 +206,7 @@ def test_with_one_provider_a_refused_key_is_shown_once_for_the_whole_call():
     assert error.code == "auth"
 
 
-def test_a_retired_model_is_not_asked_again_by_later_calls():
+def test_a_retired_model_is_not_asked_again_by_later_calls() -> None:
     world = World(broken(PersistentError, "retired"), "weak one")
 
     assert world.ask().model == "weak"
@@ -214,7 +214,7 @@ def test_a_retired_model_is_not_asked_again_by_later_calls():
     assert world.asked == ["s1", "w1", "w1"]
 
 
-def test_the_failure_that_opens_the_breaker_goes_on_to_the_next_model_at_once():
+def test_the_failure_that_opens_the_breaker_goes_on_to_the_next_model_at_once() -> None:
     world = World(*[broken() for _ in range(5)], "weak one")
 
     for _ in range(4):
@@ -224,7 +224,7 @@ def test_the_failure_that_opens_the_breaker_goes_on_to_the_next_model_at_once():
     assert world.asked == ["s1"] * 5 + ["w1"]
 
 
-def test_an_open_breaker_parks_the_step_when_no_other_model_is_left():
+def test_an_open_breaker_parks_the_step_when_no_other_model_is_left() -> None:
     world = World(*[broken() for _ in range(9)])
     for _ in range(4):
         world.fail(TransientError, "weak")
@@ -236,7 +236,7 @@ def test_an_open_breaker_parks_the_step_when_no_other_model_is_left():
     assert len(world.asked) == 5
 
 
-def test_a_success_between_failures_starts_the_count_anew():
+def test_a_success_between_failures_starts_the_count_anew() -> None:
     world = World(*[broken() for _ in range(4)], "ok", *[broken() for _ in range(4)], "ok again")
 
     for _ in range(4):
@@ -248,7 +248,7 @@ def test_a_success_between_failures_starts_the_count_anew():
     assert world.ask("weak").output == "ok again"
 
 
-def test_a_full_rate_parks_the_step_before_money_is_set_aside():
+def test_a_full_rate_parks_the_step_before_money_is_set_aside() -> None:
     class Busy:
         async def take(self, provider: str) -> float:
             return 2.5
@@ -264,7 +264,7 @@ def test_a_full_rate_parks_the_step_before_money_is_set_aside():
     assert world.ledger.rows == []
 
 
-def test_a_spent_budget_parks_the_step_before_anything_is_sent():
+def test_a_spent_budget_parks_the_step_before_anything_is_sent() -> None:
     world = World()
     world.ledger.budget_usd = Decimal("0.000001")
 
@@ -272,7 +272,7 @@ def test_a_spent_budget_parks_the_step_before_anything_is_sent():
     assert world.asked == []
 
 
-def test_a_probe_that_has_no_money_is_given_back():
+def test_a_probe_that_has_no_money_is_given_back() -> None:
     class Probing(LocalBreaker):
         async def admit(self, provider: str, model: str) -> Admission:
             return Admission(allowed=True, probe=True)
@@ -289,7 +289,7 @@ def test_a_probe_that_has_no_money_is_given_back():
     assert probing.withdrawn == 1
 
 
-def test_an_answer_of_an_earlier_try_is_used_and_not_bought_again():
+def test_an_answer_of_an_earlier_try_is_used_and_not_bought_again() -> None:
     world = World("first")
     world.ask()
     world.ledger = world.ledger.retry()
@@ -301,7 +301,7 @@ def test_an_answer_of_an_earlier_try_is_used_and_not_bought_again():
     assert answer.cost_usd == Decimal("0.000020")
 
 
-def test_a_paid_answer_is_used_although_the_breaker_is_open():
+def test_a_paid_answer_is_used_although_the_breaker_is_open() -> None:
     world = World("first")
     world.ask()
     world.breaker.reasons["openai", ""] = "quota"
@@ -310,7 +310,7 @@ def test_a_paid_answer_is_used_although_the_breaker_is_open():
     assert world.ask().output == "first"
 
 
-def test_after_a_crash_the_unanswered_call_counts_and_a_new_one_is_made():
+def test_after_a_crash_the_unanswered_call_counts_and_a_new_one_is_made() -> None:
     world = World(KeyboardInterrupt(), "second")
     with pytest.raises(KeyboardInterrupt):
         world.ask()
@@ -320,7 +320,7 @@ def test_after_a_crash_the_unanswered_call_counts_and_a_new_one_is_made():
     assert world.statuses == ["unknown", "answered"]
 
 
-def test_the_stored_request_is_sent_in_place_of_one_rendered_anew():
+def test_the_stored_request_is_sent_in_place_of_one_rendered_anew() -> None:
     class Frozen(FakeLedger):
         async def reserve(self, *args: Any) -> Any:
             reserved = await super().reserve(*args)
@@ -335,7 +335,7 @@ def test_the_stored_request_is_sent_in_place_of_one_rendered_anew():
     assert world.openai.requests[0].messages == ({"role": "user", "content": "as it was"},)
 
 
-def test_an_unusable_answer_is_asked_for_again_with_the_complaint():
+def test_an_unusable_answer_is_asked_for_again_with_the_complaint() -> None:
     world = World('{"n": "one"}', '{"n": 1}')
 
     answer = world.ask(config={"response_schema": SCHEMA})
@@ -348,7 +348,7 @@ def test_an_unusable_answer_is_asked_for_again_with_the_complaint():
     assert answer.cost_usd == world.ledger.spent_usd
 
 
-def test_three_unusable_answers_are_enough_and_a_retry_of_the_step_buys_no_fourth():
+def test_three_unusable_answers_are_enough_and_a_retry_of_the_step_buys_no_fourth() -> None:
     world = World("nonsense")
 
     first = world.fail(LogicalError, config={"response_schema": SCHEMA})
@@ -361,7 +361,7 @@ def test_three_unusable_answers_are_enough_and_a_retry_of_the_step_buys_no_fourt
     assert world.statuses == ["rejected"] * 3
 
 
-def test_a_step_retried_in_the_middle_of_its_repairs_goes_on_where_it_was():
+def test_a_step_retried_in_the_middle_of_its_repairs_goes_on_where_it_was() -> None:
     world = World("nonsense", broken(), '{"n": 2}')
     world.fail(TransientError, config={"response_schema": SCHEMA})
     world.ledger = world.ledger.retry()
@@ -374,7 +374,7 @@ def test_a_step_retried_in_the_middle_of_its_repairs_goes_on_where_it_was():
 
 
 @pytest.mark.parametrize("text", ["", "  \n"])
-def test_an_empty_answer_is_unusable(text: str):
+def test_an_empty_answer_is_unusable(text: str) -> None:
     world = World(text, "there")
 
     assert world.ask().output == "there"
@@ -385,14 +385,14 @@ def said(text: str = "", reason: str = "stop", refusal: str = "") -> ChatAnswer:
     return ChatAnswer(text, reason, "s1", "id", Usage(1, 1), refusal)
 
 
-def test_an_answer_cut_off_is_asked_to_be_briefer():
+def test_an_answer_cut_off_is_asked_to_be_briefer() -> None:
     world = World(said('{"n": ', "length"), '{"n": 3}')
 
     assert world.ask(config={"response_schema": SCHEMA}).output == {"n": 3}
     assert "briefer" in world.openai.requests[1].messages[-1]["content"]
 
 
-def test_a_text_cut_off_at_its_limit_is_still_an_answer():
+def test_a_text_cut_off_at_its_limit_is_still_an_answer() -> None:
     world = World(said("half a", "length"))
 
     answer = world.ask()
@@ -401,7 +401,7 @@ def test_a_text_cut_off_at_its_limit_is_still_an_answer():
 
 
 @pytest.mark.parametrize("refusal", [said(refusal="I cannot"), said(reason="content_filter")])
-def test_a_model_that_refuses_is_paid_and_another_is_asked(refusal: ChatAnswer):
+def test_a_model_that_refuses_is_paid_and_another_is_asked(refusal: ChatAnswer) -> None:
     world = World(refusal, "I can")
 
     answer = world.ask()
@@ -411,7 +411,7 @@ def test_a_model_that_refuses_is_paid_and_another_is_asked(refusal: ChatAnswer):
     assert world.ledger.spent_usd == answer.cost_usd
 
 
-def test_when_all_refuse_the_first_refusal_is_what_is_told():
+def test_when_all_refuse_the_first_refusal_is_what_is_told() -> None:
     world = World(said(refusal="not this"), said(refusal="nor this"))
 
     error = world.fail(PersistentError)
@@ -420,7 +420,7 @@ def test_when_all_refuse_the_first_refusal_is_what_is_told():
     assert error.code == "refused"
 
 
-def test_a_call_that_is_cancelled_leaves_no_open_row():
+def test_a_call_that_is_cancelled_leaves_no_open_row() -> None:
     world = World()
 
     class Hanging(ScriptedProvider):
@@ -442,7 +442,7 @@ def test_a_call_that_is_cancelled_leaves_no_open_row():
     assert world.statuses == ["unknown"]
 
 
-def test_braces_in_a_prompt_are_nobody_s_business_here():
+def test_braces_in_a_prompt_are_nobody_s_business_here() -> None:
     world = World()
 
     world.ask(prompt="{OPENAI_API_KEY} {names}")

@@ -24,7 +24,7 @@ def with_limiters(redis_url: str, test: Callable[..., Awaitable[Any]], limit: Ra
     return asyncio.run(run())
 
 
-def test_a_burst_goes_at_once_and_the_next_waits_its_turn(redis_url: str):
+def test_a_burst_goes_at_once_and_the_next_waits_its_turn(redis_url: str) -> None:
     async def test(limiter: RedisLimiter) -> None:
         waits = [await limiter.take("openai") for _ in range(12)]
         assert waits[:10] == [0.0] * 10
@@ -34,7 +34,7 @@ def test_a_burst_goes_at_once_and_the_next_waits_its_turn(redis_url: str):
     with_limiters(redis_url, test, RateLimit(60, burst=10))
 
 
-def test_four_workers_together_keep_within_the_rate(redis_url: str):
+def test_four_workers_together_keep_within_the_rate(redis_url: str) -> None:
     async def test(*limiters: RedisLimiter) -> int:
         taken = 0
         loop = asyncio.get_running_loop()
@@ -50,7 +50,7 @@ def test_four_workers_together_keep_within_the_rate(redis_url: str):
     assert 20 <= taken <= 5 + 20 + 2  # the burst, then 20 a second
 
 
-def test_the_wait_that_is_told_is_enough(redis_url: str):
+def test_the_wait_that_is_told_is_enough(redis_url: str) -> None:
     async def test(limiter: RedisLimiter) -> None:
         assert await limiter.take("openai") == 0
         wait = await limiter.take("openai")
@@ -60,7 +60,7 @@ def test_the_wait_that_is_told_is_enough(redis_url: str):
     with_limiters(redis_url, test, RateLimit(600, burst=1))
 
 
-def test_no_limit_asks_nobody():
+def test_no_limit_asks_nobody() -> None:
     async def test(limiter: RedisLimiter) -> None:
         assert await limiter.take("openai") == 0
         assert await limiter.take("other") == 0
@@ -68,7 +68,7 @@ def test_no_limit_asks_nobody():
     with_limiters("redis://127.0.0.1:1/0", test, RateLimit(0))
 
 
-def test_without_redis_nothing_is_held_back():
+def test_without_redis_nothing_is_held_back() -> None:
     async def test(limiter: RedisLimiter) -> None:
         assert [await limiter.take("openai") for _ in range(3)] == [0, 0, 0]
 

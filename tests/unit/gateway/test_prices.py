@@ -18,7 +18,7 @@ def request(text: str, max_tokens: int = 100) -> ChatRequest:
     return ChatRequest("openai", "m", "fast_ai", ({"role": "user", "content": text},), max_tokens)
 
 
-def test_each_kind_of_token_has_its_price():
+def test_each_kind_of_token_has_its_price() -> None:
     usage = Usage(
         input_tokens=1_000_000,
         output_tokens=100_000,
@@ -27,29 +27,29 @@ def test_each_kind_of_token_has_its_price():
         cache_write_1h_tokens=50_000,
     )
 
-    assert cost_usd(PRICES, usage) == Decimal("2") + Decimal("1") + Decimal("0.2") + Decimal("1") + Decimal("0.2")
+    assert cost_usd(PRICES, usage) == Decimal(2) + Decimal(1) + Decimal("0.2") + Decimal(1) + Decimal("0.2")
 
 
-def test_a_cost_is_a_whole_number_of_millionths():
+def test_a_cost_is_a_whole_number_of_millionths() -> None:
     assert cost_usd(PRICES, Usage(input_tokens=1, cache_read_tokens=1)) == Decimal("0.000002")
 
 
-def test_the_vendor_s_own_figure_wins_over_the_table():
+def test_the_vendor_s_own_figure_wins_over_the_table() -> None:
     assert cost_usd(PRICES, Usage(input_tokens=10**6, vendor_cost_usd=Decimal("0.0123456"))) == Decimal("0.012346")
 
 
-def test_a_negative_figure_of_a_vendor_is_no_credit():
-    assert cost_usd(PRICES, Usage(vendor_cost_usd=Decimal("-1"))) == 0
+def test_a_negative_figure_of_a_vendor_is_no_credit() -> None:
+    assert cost_usd(PRICES, Usage(vendor_cost_usd=Decimal(-1))) == 0
 
 
-def test_long_prompts_take_the_rates_of_their_tier():
+def test_long_prompts_take_the_rates_of_their_tier() -> None:
     prices = Prices(RATES, ((200_000, Rates(Decimal(4), Decimal(20))),))
 
     assert cost_usd(prices, Usage(input_tokens=200_000)) == Decimal("0.4")
     assert cost_usd(prices, Usage(input_tokens=200_001)) == Decimal("0.800004")
 
 
-def test_an_image_is_bound_by_its_dearest_form():
+def test_an_image_is_bound_by_its_dearest_form() -> None:
     messages = [
         {
             "role": "user",
@@ -69,7 +69,9 @@ def test_an_image_is_bound_by_its_dearest_form():
     used=st.integers(0, 100),
     max_tokens=st.integers(1, 10_000),
 )
-def test_no_answer_costs_more_than_was_set_aside_for_it(text: str, shares: tuple[int, ...], used: int, max_tokens: int):
+def test_no_answer_costs_more_than_was_set_aside_for_it(
+    text: str, shares: tuple[int, ...], used: int, max_tokens: int
+) -> None:
     # However the vendor splits the prompt between its caches, and whatever tier the length meets.
     prices = Prices(RATES, ((100, Rates(*(rate * 3 for rate in vars(RATES).values()))),))
     asked = request(text, max_tokens)
@@ -80,14 +82,14 @@ def test_no_answer_costs_more_than_was_set_aside_for_it(text: str, shares: tuple
     assert cost_usd(prices, usage) <= worst_cost_usd(prices, asked)
 
 
-def test_the_schema_is_paid_for_like_the_prompt():
+def test_the_schema_is_paid_for_like_the_prompt() -> None:
     plain = request("hello")
     structured = ChatRequest(**{**vars(plain), "response_schema": {"type": "object", "description": "x" * 1000}})
 
     assert worst_cost_usd(PRICES, structured) > worst_cost_usd(PRICES, plain)
 
 
-def test_usages_add_up_by_kind_and_the_vendor_s_cost_only_when_both_are_known():
+def test_usages_add_up_by_kind_and_the_vendor_s_cost_only_when_both_are_known() -> None:
     first = Usage(1, 2, 3, 4, 5, 6, Decimal("0.5"))
     second = Usage(10, 20, 30, 40, 50, 60, Decimal("0.25"))
 
@@ -96,5 +98,5 @@ def test_usages_add_up_by_kind_and_the_vendor_s_cost_only_when_both_are_known():
 
 
 @given(st.builds(Usage, input_tokens=st.integers(0, 10**9), vendor_cost_usd=st.none() | st.decimals(0, 1000, places=9)))
-def test_usage_survives_the_ledger(usage: Usage):
+def test_usage_survives_the_ledger(usage: Usage) -> None:
     assert Usage.from_json(usage.to_json()) == usage

@@ -49,36 +49,36 @@ def shipped() -> Registry:
     return read_registry(ROOT / "orchestration_config.json")
 
 
-def test_the_shipped_file_has_the_thirteen_names_and_the_readme_s_aliases(shipped: Registry):
+def test_the_shipped_file_has_the_thirteen_names_and_the_readme_s_aliases(shipped: Registry) -> None:
     assert set(shipped.models) == USERS_NAMES | {"long_context_ai"}
     assert shipped.find("research_ai").name == shipped.find("product_ai").name == "thinking_ai"
     assert {"research_ai", "product_ai"} < shipped.names
 
 
-def test_every_text_model_of_the_shipped_file_is_served_by_one_openai_server(shipped: Registry):
+def test_every_text_model_of_the_shipped_file_is_served_by_one_openai_server(shipped: Registry) -> None:
     for model in shipped.models.values():
         targets = shipped.route(model.name, {"openai"}, TODAY).targets
         assert bool(targets) == (model.kind == "chat"), model.name
 
 
-def test_no_model_of_the_shipped_file_has_retired(shipped: Registry):
+def test_no_model_of_the_shipped_file_has_retired(shipped: Registry) -> None:
     assert shipped.retirements(TODAY, set(shipped.providers), within_days=0) == []
 
 
-def test_the_shipped_file_holds_no_key():
+def test_the_shipped_file_holds_no_key() -> None:
     raw = json.loads((ROOT / "orchestration_config.json").read_text())
 
     assert all(name.isupper() for names in raw["api_keys"].values() for name in names)
 
 
-def test_prices_are_read_to_the_last_digit(shipped: Registry):
+def test_prices_are_read_to_the_last_digit(shipped: Registry) -> None:
     luna = next(one for one in shipped.find("fast_ai").offers if one.provider == "openai")
 
     assert luna.prices.rates.input == Decimal("0.1")
     assert luna.prices.rates.cache_read == Decimal("0.01")
 
 
-def test_a_model_s_own_offers_come_before_its_fallbacks():
+def test_a_model_s_own_offers_come_before_its_fallbacks() -> None:
     registry = load_registry(
         document(
             a={"offers": [offer("openai", "a1"), offer("openrouter", "a2")], "fallbacks": ["b"]},
@@ -90,7 +90,7 @@ def test_a_model_s_own_offers_come_before_its_fallbacks():
     assert models_of(registry, "a", providers={"openai"}) == ["a1", "b1"]
 
 
-def test_fallbacks_that_point_at_each_other_end_after_each_was_named_once():
+def test_fallbacks_that_point_at_each_other_end_after_each_was_named_once() -> None:
     registry = load_registry(
         document(
             a={"offers": [offer("openai", "a1")], "fallbacks": ["b", "c"]},
@@ -104,7 +104,7 @@ def test_fallbacks_that_point_at_each_other_end_after_each_was_named_once():
     assert models_of(registry, "d") == ["d1", "a1", "b1", "c1"]
 
 
-def test_a_task_s_fallback_stands_in_place_of_the_registry_s():
+def test_a_task_s_fallback_stands_in_place_of_the_registry_s() -> None:
     registry = load_registry(
         document(
             a={"offers": [offer("openai", "a1")], "fallbacks": ["b"]},
@@ -117,7 +117,7 @@ def test_a_task_s_fallback_stands_in_place_of_the_registry_s():
     assert models_of(registry, "a", fallback=()) == ["a1"]
 
 
-def test_an_offer_is_left_out_from_the_day_it_retires_with_a_warning():
+def test_an_offer_is_left_out_from_the_day_it_retires_with_a_warning() -> None:
     registry = load_registry(
         document(a={"offers": [offer("openai", "old", retires_on="2026-11-20"), offer("openai", "new")]})
     )
@@ -132,14 +132,14 @@ def test_an_offer_is_left_out_from_the_day_it_retires_with_a_warning():
     ]
 
 
-def test_a_retirement_that_is_near_is_told_beforehand():
+def test_a_retirement_that_is_near_is_told_beforehand() -> None:
     registry = load_registry(document(a={"offers": [offer("openai", "old", retires_on="2026-11-30")]}))
 
     assert "retires on 2026-11-30" in registry.retirements(TODAY, {"openai"})[0]
     assert registry.retirements(TODAY, {"openrouter"}) == []
 
 
-def test_a_film_is_never_answered_by_a_text_model():
+def test_a_film_is_never_answered_by_a_text_model() -> None:
     registry = load_registry(
         document(
             film={"kind": "video", "offers": [offer("openai", "f1")], "fallbacks": ["talk"]},
@@ -151,7 +151,7 @@ def test_a_film_is_never_answered_by_a_text_model():
     assert registry.route("film", {"openai"}, TODAY).warnings
 
 
-def test_the_variables_that_would_help_are_named():
+def test_the_variables_that_would_help_are_named() -> None:
     registry = load_registry(document(a={"offers": [offer("openrouter", "x"), offer("openai", "y")]}))
 
     assert registry.missing_variables("a", {"openai"}, {"openai"}) == ()
@@ -159,7 +159,7 @@ def test_the_variables_that_would_help_are_named():
     assert registry.missing_variables("a", set(), set()) == ("OPENROUTER_API_KEY", "OPENAI_API_KEY")
 
 
-def test_an_unknown_model_is_an_error_that_names_those_there_are():
+def test_an_unknown_model_is_an_error_that_names_those_there_are() -> None:
     registry = load_registry(document(a={"offers": [offer("openai", "a1")]}))
 
     with pytest.raises(NotFoundError, match=r"gpt-9.*a"):
@@ -190,7 +190,7 @@ GOOD = document(a={"offers": [offer("openai", "a1")], "aliases": ["b"]})
         (["error_handling"], {"circuit_breaker": {"failures": 0}}, "1 or more"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(path: list[Any], value: Any, complaint: str):
+def test_what_is_wrong_is_said_with_its_place(path: list[Any], value: Any, complaint: str) -> None:
     broken = copy.deepcopy(GOOD)
     inner: Any = broken
     for step in path[:-1]:
@@ -204,14 +204,14 @@ def test_what_is_wrong_is_said_with_its_place(path: list[Any], value: Any, compl
     assert "sk-secret" not in str(caught.value)
 
 
-def test_all_problems_are_told_at_once():
+def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         load_registry(document(a={"offers": [offer("x", "a1", context=0)], "temperature": 9}, b={"offers": []}))
 
     assert len(caught.value.problems) == 4
 
 
-def test_a_file_that_is_missing_or_not_json_is_a_settings_error(tmp_path: Path):
+def test_a_file_that_is_missing_or_not_json_is_a_settings_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
         read_registry(tmp_path / "nothing.json")
     (tmp_path / "broken.json").write_text("{")
@@ -219,7 +219,7 @@ def test_a_file_that_is_missing_or_not_json_is_a_settings_error(tmp_path: Path):
         read_registry(tmp_path / "broken.json")
 
 
-def test_sections_that_are_not_ours_are_left_alone():
+def test_sections_that_are_not_ours_are_left_alone() -> None:
     registry = load_registry({**GOOD, "monitoring": {"alerts": True}, "scaling": [1]})
 
     assert registry.find("b").name == "a"

@@ -35,7 +35,7 @@ def nested(levels: int) -> dict[str, Any]:
         '  \n{"name": "Ada", "age": 36}\n',
     ],
 )
-def test_an_answer_is_read_through_fences_and_chatter(said: str):
+def test_an_answer_is_read_through_fences_and_chatter(said: str) -> None:
     assert read_structured(said, PERSON) == ({"name": "Ada", "age": 36}, "")
 
 
@@ -51,7 +51,7 @@ def test_an_answer_is_read_through_fences_and_chatter(said: str):
         ("[" * 100_000, "JSON"),
     ],
 )
-def test_a_complaint_says_what_a_model_can_mend(said: str, complaint: str):
+def test_a_complaint_says_what_a_model_can_mend(said: str, complaint: str) -> None:
     value, problem = read_structured(said, PERSON)
 
     assert value is None
@@ -60,13 +60,13 @@ def test_a_complaint_says_what_a_model_can_mend(said: str, complaint: str):
 
 
 @given(st.text())
-def test_whatever_a_model_says_is_read_or_complained_about(said: str):
+def test_whatever_a_model_says_is_read_or_complained_about(said: str) -> None:
     value, problem = read_structured(said, PERSON)
 
     assert (value is None) == bool(problem)
 
 
-def test_a_schema_may_use_its_own_parts():
+def test_a_schema_may_use_its_own_parts() -> None:
     schema = {"type": "array", "items": {"$ref": "#/$defs/n"}, "$defs": {"n": {"type": "number"}}}
 
     assert schema_problem(schema) == ""
@@ -85,21 +85,21 @@ def test_a_schema_may_use_its_own_parts():
         (nested(40), "deeper"),
     ],
 )
-def test_a_schema_that_would_cost_or_fetch_too_much_is_refused(schema: Any, problem: str):
+def test_a_schema_that_would_cost_or_fetch_too_much_is_refused(schema: Any, problem: str) -> None:
     assert problem in schema_problem(schema)
 
 
-def test_a_reference_to_a_part_that_is_missing_is_a_complaint_and_no_crash():
+def test_a_reference_to_a_part_that_is_missing_is_a_complaint_and_no_crash() -> None:
     assert "cannot be applied" in read_structured("1", {"$ref": "#/$defs/ghost"})[1]
 
 
-def test_a_schema_that_refers_to_itself_for_ever_is_a_complaint_and_no_crash():
+def test_a_schema_that_refers_to_itself_for_ever_is_a_complaint_and_no_crash() -> None:
     schema = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}
 
     assert read_structured("1", schema)[1]
 
 
-def test_a_bad_pattern_of_a_caller_cannot_hold_a_worker():
+def test_a_bad_pattern_of_a_caller_cannot_hold_a_worker() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
     started = time.perf_counter()
 
@@ -107,7 +107,7 @@ def test_a_bad_pattern_of_a_caller_cannot_hold_a_worker():
     assert time.perf_counter() - started < 1
 
 
-def test_strict_mode_is_only_asked_for_where_the_vendors_take_it():
+def test_strict_mode_is_only_asked_for_where_the_vendors_take_it() -> None:
     closed = {
         "type": "object",
         "properties": {"a": {"type": "string"}},

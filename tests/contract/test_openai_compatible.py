@@ -1,0 +1,309 @@
+"""The adapter with the real SDK over real sockets, against the simulator: answers, usage, and every way to break."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import FatalError, PersistentError, ResourceError, StepError, TransientError
+from app.gateway.fakes import FakeLedger, LocalBreaker, NoLimit
+from app.gateway.model import ChatAnswer, ChatRequest, ModelAnswer, ModelCall
+from app.gateway.registry_file import read_registry
+from app.gateway.service import Gateway
+from app.providers.openai_compatible import OpenAICompatible, wire_body
+from simulator import Simulator
+
+ROOT = Path(__file__).resolve().parents[2]
+CHAT = "/openai/v1/chat/completions"
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
+ASKED = ChatRequest("openai", "llama", "fast_ai", ({"role": "user", "content": "hello"},), 100, timeout_s=5)
+
+
+def send(simulator: Simulator, request: ChatRequest = ASKED, *, key: str = "k", base: str = "") -> ChatAnswer:
+    async def run() -> ChatAnswer:
+        provider = OpenAICompatible(name="openai", api_key=key, base_url=base or simulator.openai_url)
+        try:
+            return await provider.complete(request)
+        finally:
+            await provider.close()
+
+    return asyncio.run(run())
+
+
+def fail(simulator: Simulator, request: ChatRequest = ASKED, **options: Any) -> StepError:
+    with pytest.raises(StepError) as caught:
+        send(simulator, request, **options)
+    return caught.value
+
+
+def ask(simulator: Simulator, call: ModelCall, ledger: FakeLedger | None = None) -> ModelAnswer:
+    async def run() -> ModelAnswer:
+        provider = OpenAICompatible(name="openai", api_key="k", base_url=simulator.openai_url)
+        registry = read_registry(ROOT / "orchestration_config.json")
+        gateway = Gateway(registry, {"openai": provider}, breaker=LocalBreaker(), limiter=NoLimit())
+        try:
+            return await gateway.complete(call, ledger or FakeLedger())
+        finally:
+            await gateway.close()
+
+    return asyncio.run(run())
+
+
+def test_an_answer_comes_with_its_usage(simulator: Simulator) -> None:
+    simulator.answer(
+        content="four",
+        usage={
+            "prompt_tokens": 100,
+            "completion_tokens": 20,
+            "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 10},
+            "completion_tokens_details": {"reasoning_tokens": 15},
+        },
+    )
+
+    answer = send(simulator)
+
+    assert (answer.text, answer.finish_reason, answer.model) == ("four", "stop", "llama")
+    # On this wire the prompt's tokens include the cached ones; ours do not overlap.
+    assert (answer.usage.input_tokens, answer.usage.cache_read_tokens, answer.usage.cache_write_5m_tokens) == (
+        30,
+        60,
+        10,
+    )
+    assert (answer.usage.prompt_tokens, answer.usage.output_tokens, answer.usage.reasoning_tokens) == (100, 20, 15)
+
+
+def test_the_vendor_s_own_cost_is_read(simulator: Simulator) -> None:
+    answer = send(simulator, base=f"{simulator.base_url}/openrouter/api/v1")
+
+    assert answer.usage.vendor_cost_usd == Decimal("0.0001")
+
+
+def test_the_key_travels_as_a_bearer_and_the_sdk_does_not_retry(simulator: Simulator) -> None:
+    simulator.fault(CHAT, status=500, times=None)
+
+    fail(simulator, key="secret")
+
+    entries = simulator.log(CHAT)
+    assert [entry["headers"]["authorization"] for entry in entries] == ["Bearer secret"]
+
+
+def test_a_server_of_one_s_own_needs_no_key(simulator: Simulator) -> None:
+    assert send(simulator, key="").text.startswith("Simulated answer")
+
+
+def test_the_body_is_what_the_registry_and_the_task_say(simulator: Simulator) -> None:
+    request = replace(
+        ASKED, temperature=0.5, top_p=0.9, extra={"reasoning_effort": "none"}, max_tokens_field="max_completion_tokens"
+    )
+
+    send(simulator, request)
+
+    body = simulator.log(CHAT)[0]["body"]
+    assert body == {
+        "model": "llama",
+        "messages": [{"role": "user", "content": "hello"}],
+        "max_completion_tokens": 100,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "reasoning_effort": "none",
+    }
+
+
+def test_an_image_travels_behind_its_text(simulator: Simulator) -> None:
+    content = [{"type": "text", "text": "what is it"}, {"type": "image", "url": "data:image/png;base64,AA=="}]
+
+    send(simulator, replace(ASKED, messages=({"role": "user", "content": content},)))
+
+    assert simulator.log(CHAT)[0]["body"]["messages"][0]["content"] == [
+        {"type": "text", "text": "what is it"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
+    ]
+
+
+def test_a_closed_schema_is_asked_for_strictly_and_an_open_one_is_not() -> None:
+    closed = wire_body(replace(ASKED, response_schema=SCHEMA))["response_format"]["json_schema"]
+    opened = wire_body(replace(ASKED, response_schema={"type": "object"}))["response_format"]["json_schema"]
+
+    assert (closed["strict"], opened["strict"]) == (True, False)
+    assert closed["schema"] == SCHEMA
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, {"type": "object", "properties": {"n": {"type": "integer"}}}])
+def test_a_structured_answer_comes_back_as_data(simulator: Simulator, schema: dict[str, Any]) -> None:
+    assert ask(simulator, ModelCall("thinking_ai", "a number", config={"response_schema": schema})).output == {"n": 1}
+
+
+@pytest.mark.parametrize("model", sorted(read_registry(ROOT / "orchestration_config.json").models))
+def test_the_vendor_accepts_every_text_model_as_the_registry_spells_it(simulator: Simulator, model: str) -> None:
+    if model in {"imagen_4_ultra", "veo_3_1"}:
+        with pytest.raises(PersistentError, match="Nothing serves"):
+            ask(simulator, ModelCall(model, "hello"))
+    else:
+        assert ask(simulator, ModelCall(model, "hello", config={"temperature": 0.2})).text
+
+
+def test_a_model_that_is_gone_is_followed_by_its_fallback(simulator: Simulator) -> None:
+    simulator.configure(answers={"retired": ["gpt-6-sol"]})
+
+    answer = ask(simulator, ModelCall("thinking_ai", "hello"))
+
+    assert (answer.model, answer.vendor_model) == ("medium_ai", "gpt-6-luna")
+    assert [entry["body"]["model"] for entry in simulator.log(CHAT)] == ["gpt-6-sol", "gpt-6-luna"]
+
+
+def test_a_refused_key_is_shown_once_along_the_whole_route(simulator: Simulator) -> None:
+    simulator.fault(CHAT, status=401, body={"error": {"message": "no", "code": "invalid_api_key"}}, times=None)
+
+    with pytest.raises(PersistentError) as caught:
+        ask(simulator, ModelCall("thinking_ai", "hello"))
+
+    assert caught.value.code == "auth"
+    assert simulator.count(CHAT) == 1
+
+
+def test_a_used_up_quota_is_not_asked_again(simulator: Simulator) -> None:
+    error = {"error": {"message": "pay", "type": "insufficient_quota", "code": "insufficient_quota"}}
+    simulator.fault(CHAT, status=429, body=error, times=None)
+
+    with pytest.raises(PersistentError) as caught:
+        ask(simulator, ModelCall("thinking_ai", "hello"))
+
+    assert caught.value.code == "quota"
+    assert simulator.count(CHAT) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "sent"),
+    [
+        ({"status": 429}, TransientError, False),
+        ({"status": 500}, TransientError, False),
+        ({"status": 529}, TransientError, False),
+        ({"status": 503, "body": "<html>busy</html>"}, TransientError, False),
+        ({"status": 400}, PersistentError, False),
+        ({"status": 413}, PersistentError, False),
+        ({"drop": "before"}, TransientError, True),
+        ({"drop": "after"}, TransientError, True),
+        ({"drop": "during"}, TransientError, True),
+        ({"delay_s": 2}, ResourceError, True),
+        ({"status": 200, "body": "<html>welcome</html>"}, TransientError, True),
+        ({"status": 200, "body": "[1, 2]"}, TransientError, True),
+        ({"status": 200, "body": {"choices": []}}, TransientError, True),
+        ({"status": 200, "body": {"choices": [], "error": {"code": 502, "message": "host"}}}, TransientError, False),
+        ({"status": 200, "body": {"choices": [], "error": {"code": 402, "message": "pay"}}}, PersistentError, False),
+        (
+            {
+                "status": 200,
+                "body": {
+                    "choices": [{"finish_reason": "error", "message": {"content": "half"}}],
+                    "error": {"code": 502},
+                },
+            },
+            TransientError,
+            True,
+        ),
+        (
+            {"status": 200, "body": {"choices": [{"finish_reason": "error", "message": {"content": "half"}}]}},
+            TransientError,
+            True,
+        ),
+        ({"status": 200, "body": {"choices": [{"error": {"code": 403, "message": "flagged"}}]}}, PersistentError, True),
+    ],
+)
+def test_each_fault_becomes_its_class_after_one_request(
+    simulator: Simulator, fault: dict[str, Any], kind: type[StepError], *, sent: bool
+) -> None:
+    simulator.fault(CHAT, times=None, **fault)
+
+    error = fail(simulator, replace(ASKED, timeout_s=0.5))
+
+    assert (type(error), error.details["sent"]) == (kind, sent)
+    assert simulator.count(CHAT) == 1
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [({"retry_after": 7}, 7.0), ({"retry_after_ms": 250}, 0.25), ({}, None)])
+def test_the_wait_a_vendor_asks_for_is_handed_on(
+    simulator: Simulator, asked: dict[str, Any], seconds: float | None
+) -> None:
+    simulator.fault(CHAT, status=429, **asked)
+
+    assert fail(simulator).retry_after_s == seconds
+
+
+def test_a_server_that_is_not_there_was_sent_nothing(simulator: Simulator) -> None:
+    error = fail(simulator, base="http://127.0.0.1:1/v1")
+
+    assert (type(error), error.code, error.details["sent"]) == (TransientError, "network", False)
+    assert "127.0.0.1" not in str(error)
+
+
+def test_a_vendor_that_counts_nothing_is_guessed_at_and_marked(simulator: Simulator) -> None:
+    body = {"choices": [{"message": {"content": "four words of answer"}, "finish_reason": "stop"}]}
+    simulator.fault(CHAT, status=200, body=body)
+
+    usage = send(simulator).usage
+
+    assert usage.estimated
+    assert (usage.input_tokens, usage.output_tokens) == (2, 5)
+
+
+def test_text_that_no_wire_can_carry_is_our_own_fault(simulator: Simulator) -> None:
+    error = fail(simulator, replace(ASKED, messages=({"role": "user", "content": "\ud800"},)))
+
+    assert type(error) is FatalError
+    assert simulator.count(CHAT) == 0
+
+
+def test_one_client_serves_hundreds_at_once(simulator: Simulator) -> None:
+    simulator.configure(answers={"latency_s": 0.5})
+
+    async def run() -> tuple[int, float]:
+        provider = OpenAICompatible(name="openai", api_key="k", base_url=simulator.openai_url)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        answers = await asyncio.gather(*(provider.complete(ASKED) for _ in range(300)))
+        elapsed_s = loop.time() - started
+        await provider.close()
+        return len(answers), elapsed_s
+
+    answered, elapsed_s = asyncio.run(run())
+
+    assert answered == 300
+    # The transport's own limit of 100 connections would take three rounds of half a second, and more.
+    assert elapsed_s < 1.5
+
+
+def test_a_client_made_on_one_loop_is_made_anew_on_another(simulator: Simulator) -> None:
+    provider = OpenAICompatible(name="openai", api_key="k", base_url=simulator.openai_url)
+
+    async def run() -> str:
+        try:
+            return (await provider.complete(ASKED)).text
+        finally:
+            await provider.close()
+
+    assert asyncio.run(run()) == asyncio.run(run())
+
+
+def test_a_step_that_is_stopped_leaves_its_call_unknown(simulator: Simulator) -> None:
+    simulator.fault(CHAT, delay_s=2)
+    ledger = FakeLedger()
+
+    async def run() -> None:
+        provider = OpenAICompatible(name="openai", api_key="k", base_url=simulator.openai_url)
+        registry = read_registry(ROOT / "orchestration_config.json")
+        gateway = Gateway(registry, {"openai": provider}, breaker=LocalBreaker(), limiter=NoLimit())
+        try:
+            async with asyncio.timeout(0.3):
+                await gateway.complete(ModelCall("fast_ai", "hello"), ledger)
+        finally:
+            await gateway.close()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(run())
+
+    assert [row.status for row in ledger.rows] == ["unknown"]
