@@ -75,7 +75,9 @@ class AirtableRate:
             StepParked: the turn is more than 5 s away, as during a penalty; nothing was reserved.
         """
         while True:
-            granted, wait_ms = self._take(keys=[self._next, self._penalty], args=[self._spacing_ms, int(PATIENCE_S * 1000)])
+            granted, wait_ms = self._take(
+                keys=[self._next, self._penalty], args=[self._spacing_ms, int(PATIENCE_S * 1000)]
+            )
             if not granted:
                 raise StepParked("rate", delay_s=wait_ms / 1000)
             if wait_ms == 0:

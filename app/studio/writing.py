@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from app.errors import LogicalError, PersistentError, StepError
+from app.errors import LogicalError, PersistentError, StepError, StepParked
 from app.studio.ports import BaseRecord, StudioBase
 from app.studio.store.prompts import PgPrompts
 
@@ -134,6 +134,9 @@ class PromptWriter:
         self._prompts.mark_sent(ids, history=target.history)
         try:
             records = target.create([target.fields(row) for row in lot])
+        except StepParked:
+            self._prompts.clear_sent(ids, history=target.history)
+            raise
         except StepError as error:
             if error.details.get("executed") is False:
                 self._prompts.clear_sent(ids, history=target.history)

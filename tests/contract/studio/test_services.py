@@ -14,7 +14,11 @@ from simulator import Simulator
 from tests.integration.studio.harness import MakeStudio
 
 KNOWN = Known((Structure("7", "x", record_id="recStructure00001"),), {"7": 0.8})
-STRATEGIST, GENERATOR, OPTIMIZER = "/strategist/api/batch/run", "/generator/generate-prompts", "/optimizer/score_structures"
+STRATEGIST, GENERATOR, OPTIMIZER = (
+    "/strategist/api/batch/run",
+    "/generator/generate-prompts",
+    "/optimizer/score_structures",
+)
 
 
 def wire(simulator: Simulator, name: str, **changes: Any) -> ServiceWire:
@@ -36,7 +40,7 @@ def ask_scores(simulator: Simulator, **changes: Any) -> Any:
     return RemoteOptimizer(wire(simulator, "optimizer", **changes)).score_structures()
 
 
-def test_the_strategist_gets_what_each_of_its_versions_reads_and_is_woken_first(simulator: Simulator):
+def test_the_strategist_gets_what_each_of_its_versions_reads_and_is_woken_first(simulator: Simulator) -> None:
     answer = ask_ideas(simulator)
     assert (answer.total, len(answer.ideas)) == (5, 5)
     assert {idea.parent for idea in answer.ideas} == {"1"}
@@ -48,12 +52,12 @@ def test_the_strategist_gets_what_each_of_its_versions_reads_and_is_woken_first(
     }
 
 
-def test_ideas_that_are_counted_but_not_shown_are_believed(simulator: Simulator):
+def test_ideas_that_are_counted_but_not_shown_are_believed(simulator: Simulator) -> None:
     simulator.fault(STRATEGIST, status=200, body={"totalGenerated": 4})
     assert (ask_ideas(simulator).total, ask_ideas(simulator).ideas != ()) == (4, True)
 
 
-def test_a_service_that_sleeps_is_woken_twice_and_then_asked_all_the_same(simulator: Simulator):
+def test_a_service_that_sleeps_is_woken_twice_and_then_asked_all_the_same(simulator: Simulator) -> None:
     simulator.fault("/strategist/api/health", drop="before", times=2)
     pauses: list[float] = []
     assert ask_ideas(simulator, pause=pauses.append).total == 5
@@ -61,7 +65,7 @@ def test_a_service_that_sleeps_is_woken_twice_and_then_asked_all_the_same(simula
     assert simulator.count("/strategist/api/health") == 2
 
 
-def test_a_health_that_is_not_200_is_asked_again_without_a_pause(simulator: Simulator):
+def test_a_health_that_is_not_200_is_asked_again_without_a_pause(simulator: Simulator) -> None:
     simulator.fault("/generator/health", status=503, times=1)
     pauses: list[float] = []
     assert RemoteGenerator(wire(simulator, "generator", pause=pauses.append)).warm_up()
@@ -73,14 +77,16 @@ def test_a_health_that_is_not_200_is_asked_again_without_a_pause(simulator: Simu
 @pytest.mark.parametrize(
     ("settings", "code"), [({"disabled": True}, "service_disabled"), ({"settings_missing": True}, "service_unset")]
 )
-def test_a_strategist_that_refuses_says_why_in_plain_words(simulator: Simulator, settings: dict[str, Any], code: str):
+def test_a_strategist_that_refuses_says_why_in_plain_words(
+    simulator: Simulator, settings: dict[str, Any], code: str
+) -> None:
     simulator.configure(strategist=settings)
     with pytest.raises(PersistentError) as caught:
         ask_ideas(simulator)
     assert caught.value.code == code
 
 
-def test_prompts_are_records_with_what_we_know_of_their_ids(simulator: Simulator):
+def test_prompts_are_records_with_what_we_know_of_their_ids(simulator: Simulator) -> None:
     first, *_ = drafts = ask_prompts(simulator)
     assert [draft.place for draft in drafts] == [10, 11, 12]
     assert {draft.renderer for draft in drafts} == {"Recraft"}
@@ -90,34 +96,38 @@ def test_prompts_are_records_with_what_we_know_of_their_ids(simulator: Simulator
     assert (drafts[1].structure_id, drafts[1].structure_record_id) == (None, "recStructure00002")
 
 
-def test_prompts_may_be_bare_texts_and_get_the_renderer_that_was_asked_for(simulator: Simulator):
+def test_prompts_may_be_bare_texts_and_get_the_renderer_that_was_asked_for(simulator: Simulator) -> None:
     simulator.configure(generator={"as_text": True})
     drafts = ask_prompts(simulator)
     assert [draft.renderer for draft in drafts] == ["Recraft"] * 3
     assert all(draft.text.startswith("Prompt ") for draft in drafts)
 
 
-def test_fewer_prompts_than_asked_are_taken_and_more_are_cut(simulator: Simulator):
+def test_fewer_prompts_than_asked_are_taken_and_more_are_cut(simulator: Simulator) -> None:
     simulator.configure(generator={"short_by": 1})
     assert len(ask_prompts(simulator)) == 2
     simulator.fault(GENERATOR, status=200, body={"prompts": [f"p{n}" for n in range(30)]})
     assert len(ask_prompts(simulator)) == 3
 
 
-def test_scores_come_with_ids_as_texts_and_the_version_of_their_model(simulator: Simulator):
+def test_scores_come_with_ids_as_texts_and_the_version_of_their_model(simulator: Simulator) -> None:
     answer = ask_scores(simulator)
     assert answer.scores == {"1": 0.81, "2": 0.44, "3": 0.27}
     assert answer.model_version.startswith("optimizer 20")
 
 
-def test_an_optimizer_without_a_model_says_so(simulator: Simulator):
-    body = {"structures": [{"structure_id": 1, "predicted_success_score": 0.5}], "model_metadata": None, "warning": "no model"}
+def test_an_optimizer_without_a_model_says_so(simulator: Simulator) -> None:
+    body = {
+        "structures": [{"structure_id": 1, "predicted_success_score": 0.5}],
+        "model_metadata": None,
+        "warning": "no model",
+    }
     simulator.fault(OPTIMIZER, status=200, body=body)
     answer = ask_scores(simulator)
     assert (answer.model_version, answer.note) == ("optimizer", "scores: the Optimizer has no trained model yet")
 
 
-def test_scores_out_of_range_or_unreadable_do_no_harm(simulator: Simulator):
+def test_scores_out_of_range_or_unreadable_do_no_harm(simulator: Simulator) -> None:
     rows: list[Any] = [
         {"structure_id": 1, "predicted_success_score": 1.7},
         {"structure_id": 2, "predicted_success_score": "high"},
@@ -128,7 +138,11 @@ def test_scores_out_of_range_or_unreadable_do_no_harm(simulator: Simulator):
     assert ask_scores(simulator).scores == {"1": 1.0}
 
 
-ASKED = [(ask_ideas, STRATEGIST, "Strategist"), (ask_prompts, GENERATOR, "Generator"), (ask_scores, OPTIMIZER, "Optimizer")]
+ASKED = [
+    (ask_ideas, STRATEGIST, "Strategist"),
+    (ask_prompts, GENERATOR, "Generator"),
+    (ask_scores, OPTIMIZER, "Optimizer"),
+]
 FAULTS: list[tuple[dict[str, Any], type[StepError], bool | None]] = [
     ({"status": 500, "body": {"error": "connect ECONNREFUSED 10.0.0.7:5432"}}, TransientError, False),
     ({"status": 503, "body": "sleeping"}, TransientError, False),
@@ -148,8 +162,14 @@ FAULTS: list[tuple[dict[str, Any], type[StepError], bool | None]] = [
 @pytest.mark.parametrize(("ask", "route", "title"), ASKED)
 @pytest.mark.parametrize(("fault", "error", "executed"), FAULTS)
 def test_every_failure_is_a_steps_error_in_plain_words(
-    simulator: Simulator, ask: Any, route: str, title: str, fault: dict[str, Any], error: type[StepError], executed: bool | None
-):
+    simulator: Simulator,
+    ask: Any,
+    route: str,
+    title: str,
+    fault: dict[str, Any],
+    error: type[StepError],
+    executed: bool | None,  # noqa: FBT001 - a column of the table above
+) -> None:
     simulator.fault(route, **fault)
     with pytest.raises(error) as caught:
         ask(simulator, timeout_s=0.7)
@@ -161,27 +181,27 @@ def test_every_failure_is_a_steps_error_in_plain_words(
     assert simulator.count(route) == 1
 
 
-def test_what_a_busy_service_asks_us_to_wait_is_kept(simulator: Simulator):
+def test_what_a_busy_service_asks_us_to_wait_is_kept(simulator: Simulator) -> None:
     simulator.fault(GENERATOR, status=429, retry_after=7)
     with pytest.raises(TransientError) as caught:
         ask_prompts(simulator)
     assert caught.value.retry_after_s == 7
 
 
-def test_a_retry_after_may_be_a_date_or_nonsense():
+def test_a_retry_after_may_be_a_date_or_nonsense() -> None:
     assert read_retry_after("Fri, 20 Nov 2020 06:00:00 GMT") == 0
     assert read_retry_after("soon") is None
     assert read_retry_after(None) is None
 
 
-def test_a_service_that_is_not_there_has_done_nothing():
+def test_a_service_that_is_not_there_has_done_nothing() -> None:
     gone = ServiceWire("Generator", "http://127.0.0.1:9", 1.0)
     with pytest.raises(TransientError) as caught:
         gone.post("/generate-prompts", {})
     assert caught.value.details["executed"] is False
 
 
-def test_a_whole_batch_over_all_three_services(simulator: Simulator, make_studio: MakeStudio):
+def test_a_whole_batch_over_all_three_services(simulator: Simulator, make_studio: MakeStudio) -> None:
     studio = make_studio(
         optimizer_url=f"{simulator.base_url}/optimizer",
         strategist_url=f"{simulator.base_url}/strategist",
@@ -197,11 +217,15 @@ def test_a_whole_batch_over_all_three_services(simulator: Simulator, make_studio
     assert studio.service.scores()["scores"] == {"1": 0.81, "2": 0.44, "3": 0.27}
 
 
-def test_a_switched_off_strategist_and_a_broken_slice_leave_the_rest(simulator: Simulator, make_studio: MakeStudio):
+def test_a_switched_off_strategist_and_a_broken_slice_leave_the_rest(
+    simulator: Simulator, make_studio: MakeStudio
+) -> None:
     simulator.configure(strategist={"disabled": True})
     simulator.fault(GENERATOR, match={"num_prompts": 2}, status=400, times=None)
     studio = make_studio(
-        strategist_url=f"{simulator.base_url}/strategist", generator_url=f"{simulator.base_url}/generator", warms_up=True
+        strategist_url=f"{simulator.base_url}/strategist",
+        generator_url=f"{simulator.base_url}/generator",
+        warms_up=True,
     )
     answer = studio.run_daily()
     assert (answer["success"], answer["ideas_generated"], answer["prompts_generated"]) == (True, 0, 10)

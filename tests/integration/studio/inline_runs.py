@@ -1,4 +1,4 @@
-"""An engine in one thread: runs a document from its first step to its last, with the engine's own rules for skips and retries.
+"""An engine in one thread: runs a document from its first step to its last, with the rules for skips and retries.
 
 It keeps runs in memory. The batch's behaviour is tested on it in milliseconds; `tests/acceptance` has the real engine.
 """
@@ -91,7 +91,18 @@ class InlineRuns:
         status = RunStatus.PARTIAL if failed else RunStatus.COMPLETED
         views = tuple(
             StepView(
-                step.key, step.kind, step.target, step.status, None, 1, Decimal(0), None, None, step.output, step.error, None
+                step.key,
+                step.kind,
+                step.target,
+                step.status,
+                None,
+                1,
+                Decimal(0),
+                None,
+                None,
+                step.output,
+                step.error,
+                None,
             )
             for step in steps
         )

@@ -46,7 +46,9 @@ class ScriptedGenerator:
     name = "generator_service"
     remote = True
 
-    def __init__(self, fails: dict[int, Exception] | None = None, *, text: str = "Prompt {place}", short_by: int = 0) -> None:
+    def __init__(
+        self, fails: dict[int, Exception] | None = None, *, text: str = "Prompt {place}", short_by: int = 0
+    ) -> None:
         self.fails = fails or {}
         self.text = text
         self.short_by = short_by
@@ -90,7 +92,7 @@ def makers(**changes: Any) -> Makers:
     return Makers(**{**plain, **changes})
 
 
-def test_a_fresh_installation_makes_five_ideas_and_twelve_prompts(studio: Studio):
+def test_a_fresh_installation_makes_five_ideas_and_twelve_prompts(studio: Studio) -> None:
     answer = studio.run_daily()
     assert answer == {
         "success": True,
@@ -111,7 +113,7 @@ def test_a_fresh_installation_makes_five_ideas_and_twelve_prompts(studio: Studio
     assert studio.last_view().status is RunStatus.COMPLETED
 
 
-def test_the_batch_is_counted_once_however_often_its_report_is_written(studio: Studio):
+def test_the_batch_is_counted_once_however_often_its_report_is_written(studio: Studio) -> None:
     batch = studio.service.start_daily_batch(Asked(num_ideas=1, num_prompts=2), LOCAL)
     first = answer_daily_batch(studio.runs.finish_run(batch.run_id))
     assert answer_daily_batch(studio.runs.finish_run(batch.run_id)) == first  # every step delivered twice
@@ -123,13 +125,13 @@ def test_the_batch_is_counted_once_however_often_its_report_is_written(studio: S
     assert studio.rows("select count(*) from ideas") == [(1,)]
 
 
-def test_a_zero_skips_its_stage_and_two_zeros_are_no_failure(studio: Studio):
+def test_a_zero_skips_its_stage_and_two_zeros_are_no_failure(studio: Studio) -> None:
     assert studio.run_daily(num_ideas=0, num_prompts=1)["summary"] == "1 prompts created."
     answer = studio.run_daily(num_ideas=0, num_prompts=0)
     assert (answer["success"], answer["summary"], answer["error"]) == (True, "Nothing was asked for.", None)
 
 
-def test_numbers_out_of_range_start_nothing(studio: Studio):
+def test_numbers_out_of_range_start_nothing(studio: Studio) -> None:
     with pytest.raises(InvalidError):
         studio.service.start_daily_batch(Asked(num_prompts=501), LOCAL)
     with pytest.raises(InvalidError):
@@ -137,9 +139,11 @@ def test_numbers_out_of_range_start_nothing(studio: Studio):
     assert studio.rows("select count(*) from batches") == [(0,)]
 
 
-def test_a_manual_generation_makes_prompts_only_and_counts_as_one(studio: Studio):
+def test_a_manual_generation_makes_prompts_only_and_counts_as_one(studio: Studio) -> None:
     answer = studio.run_manual(num_prompts=3, renderer="Recraft")
-    assert {name: answer[name] for name in ("success", "retrain_triggered", "prompts_generated", "renderer", "error")} == {
+    assert {
+        name: answer[name] for name in ("success", "retrain_triggered", "prompts_generated", "renderer", "error")
+    } == {
         "success": True,
         "retrain_triggered": False,
         "prompts_generated": 3,
@@ -152,22 +156,22 @@ def test_a_manual_generation_makes_prompts_only_and_counts_as_one(studio: Studio
     assert studio.rows("select count(*) from ideas") == [(0,)]
 
 
-def test_a_manual_generation_makes_twelve_prompts_when_nothing_is_said(studio: Studio):
+def test_a_manual_generation_makes_twelve_prompts_when_nothing_is_said(studio: Studio) -> None:
     assert studio.run_manual()["prompts_generated"] == 12
 
 
-def test_five_hundred_prompts_of_one_batch_all_differ(studio: Studio):
+def test_five_hundred_prompts_of_one_batch_all_differ(studio: Studio) -> None:
     assert studio.run_manual(num_prompts=500)["prompts_generated"] == 500
     assert studio.rows("select count(distinct fingerprint), count(distinct place) from prompts") == [(500, 500)]
 
 
-def test_a_forced_learning_cycle_is_said_not_to_exist_yet(studio: Studio):
+def test_a_forced_learning_cycle_is_said_not_to_exist_yet(studio: Studio) -> None:
     answer = studio.run_daily(force_retrain=True, num_ideas=0, num_prompts=1)
     assert answer["retrain_triggered"] is False
     assert any(note.startswith("learning: ") for note in answer["degraded"])
 
 
-def test_two_daily_batches_at_once_are_one_and_both_may_read_it(studio: Studio):
+def test_two_daily_batches_at_once_are_one_and_both_may_read_it(studio: Studio) -> None:
     first = studio.service.start_daily_batch(Asked(), LOCAL)
     second = studio.service.start_daily_batch(Asked(num_prompts=99), StartOptions("somebody"))
     again = studio.service.start_daily_batch(Asked(), StartOptions("somebody"))
@@ -179,7 +183,7 @@ def test_two_daily_batches_at_once_are_one_and_both_may_read_it(studio: Studio):
     assert studio.rows("select joiners from batches") == [(["somebody"],)]
 
 
-def test_twenty_clients_at_once_start_one_batch(make_studio: MakeStudio):
+def test_twenty_clients_at_once_start_one_batch(make_studio: MakeStudio) -> None:
     studio = make_studio()
     found: list[tuple[str, bool]] = []
     gate = threading.Barrier(20)
@@ -198,7 +202,7 @@ def test_twenty_clients_at_once_start_one_batch(make_studio: MakeStudio):
     assert sum(not joined for _, joined in found) == 1
 
 
-def test_a_start_that_is_rolled_back_leaves_the_place_free(studio: Studio):
+def test_a_start_that_is_rolled_back_leaves_the_place_free(studio: Studio) -> None:
     with studio.store.engine.connect() as connection, connection.begin() as transaction:
         studio.service.start_daily_batch(Asked(), LOCAL, connection)
         transaction.rollback()
@@ -206,9 +210,10 @@ def test_a_start_that_is_rolled_back_leaves_the_place_free(studio: Studio):
 
 
 @pytest.mark.parametrize(
-    ("status", "left"), [(RunStatus.PAUSED, "paused"), (RunStatus.PAUSED_BUDGET, "paused"), (RunStatus.CANCELLED, "ended")]
+    ("status", "left"),
+    [(RunStatus.PAUSED, "paused"), (RunStatus.PAUSED_BUDGET, "paused"), (RunStatus.CANCELLED, "ended")],
 )
-def test_a_paused_or_cancelled_batch_is_in_nobodys_way(studio: Studio, status: RunStatus, left: str):
+def test_a_paused_or_cancelled_batch_is_in_nobodys_way(studio: Studio, status: RunStatus, left: str) -> None:
     first = studio.service.start_daily_batch(Asked(), LOCAL)
     studio.runs.set_status(first.run_id, status)
     second = studio.service.start_daily_batch(Asked(), LOCAL)
@@ -216,7 +221,7 @@ def test_a_paused_or_cancelled_batch_is_in_nobodys_way(studio: Studio, status: R
     assert studio.rows(f"select status from batches where run_id = '{first.run_id}'") == [(left,)]
 
 
-def test_a_paused_batch_that_goes_on_later_ends_as_any_other(studio: Studio):
+def test_a_paused_batch_that_goes_on_later_ends_as_any_other(studio: Studio) -> None:
     first = studio.service.start_daily_batch(Asked(num_ideas=0, num_prompts=1), LOCAL)
     studio.runs.set_status(first.run_id, RunStatus.PAUSED)
     studio.run_daily(num_ideas=0, num_prompts=1)
@@ -224,7 +229,7 @@ def test_a_paused_batch_that_goes_on_later_ends_as_any_other(studio: Studio):
     assert studio.service.status()["total_batches"] == 2
 
 
-def test_while_a_cycle_runs_batches_are_refused_in_the_callers_words(studio: Studio):
+def test_while_a_cycle_runs_batches_are_refused_in_the_callers_words(studio: Studio) -> None:
     studio.store.state.overwrite({"cycle_run_id": "0190a000-0000-7000-8000-000000000000"})
     answer = studio.run_daily()
     assert (answer["success"], answer["error"], answer["summary"]) == (
@@ -237,7 +242,7 @@ def test_while_a_cycle_runs_batches_are_refused_in_the_callers_words(studio: Stu
     assert studio.service.status()["total_batches"] == 0
 
 
-def test_a_cancelled_run_answers_without_a_report(studio: Studio):
+def test_a_cancelled_run_answers_without_a_report(studio: Studio) -> None:
     batch = studio.service.start_daily_batch(Asked(), LOCAL)
     studio.runs.set_status(batch.run_id, RunStatus.CANCELLED)
     view = studio.runs.get_run(batch.run_id, owner=None)
@@ -245,7 +250,7 @@ def test_a_cancelled_run_answers_without_a_report(studio: Studio):
     assert answer_manual_generation(view)["success"] is False
 
 
-def test_a_slice_that_fails_costs_only_its_own_prompts(make_studio: MakeStudio):
+def test_a_slice_that_fails_costs_only_its_own_prompts(make_studio: MakeStudio) -> None:
     generator = ScriptedGenerator({10: TransientError("The Generator answered with an error (503).")})
     studio = make_studio(makers=makers(generator=generator), warms_up=True)
     answer = studio.run_daily(num_prompts=25)
@@ -256,7 +261,7 @@ def test_a_slice_that_fails_costs_only_its_own_prompts(make_studio: MakeStudio):
     assert Counter(request.offset for request in generator.asked) == {0: 1, 10: 5, 20: 1}
 
 
-def test_a_batch_that_could_make_nothing_at_all_has_failed(make_studio: MakeStudio):
+def test_a_batch_that_could_make_nothing_at_all_has_failed(make_studio: MakeStudio) -> None:
     refused = PersistentError("The Generator refused the request (400).")
     studio = make_studio(makers=makers(generator=ScriptedGenerator({0: refused, 10: refused})))
     answer = studio.run_daily(num_ideas=0, num_prompts=12)
@@ -266,8 +271,10 @@ def test_a_batch_that_could_make_nothing_at_all_has_failed(make_studio: MakeStud
     assert studio.service.list_batches().items[0]["success"] is False
 
 
-def test_a_strategist_that_is_switched_off_leaves_out_the_ideas_only(make_studio: MakeStudio):
-    off = PersistentError("The Strategist is switched off in its own settings.", code="service_disabled", executed=False)
+def test_a_strategist_that_is_switched_off_leaves_out_the_ideas_only(make_studio: MakeStudio) -> None:
+    off = PersistentError(
+        "The Strategist is switched off in its own settings.", code="service_disabled", executed=False
+    )
     studio = make_studio(makers=makers(strategist=ScriptedStrategist(off)))
     answer = studio.run_daily()
     assert (answer["success"], answer["ideas_generated"], answer["prompts_generated"]) == (True, 0, 12)
@@ -275,7 +282,7 @@ def test_a_strategist_that_is_switched_off_leaves_out_the_ideas_only(make_studio
     assert answer["summary"] == "0 new structure ideas generated. 12 prompts created."
 
 
-def test_a_strategist_gets_the_scores_and_its_own_count_is_believed(make_studio: MakeStudio):
+def test_a_strategist_gets_the_scores_and_its_own_count_is_believed(make_studio: MakeStudio) -> None:
     strategist = ScriptedStrategist(IdeaAnswer((IdeaDraft("An idea", source="strategist_service"),), 4))
     studio = make_studio(makers=makers(strategist=strategist))
     assert studio.run_daily(num_ideas=9)["ideas_generated"] == 4
@@ -285,7 +292,7 @@ def test_a_strategist_gets_the_scores_and_its_own_count_is_believed(make_studio:
     assert studio.service.list_ideas().items[0]["skeleton"] == "An idea"
 
 
-def test_a_strategist_that_was_asked_and_never_answered_is_not_asked_again(make_studio: MakeStudio):
+def test_a_strategist_that_was_asked_and_never_answered_is_not_asked_again(make_studio: MakeStudio) -> None:
     silent = ResourceError("The Strategist did not answer within 120 s.", executed=None)
     strategist = ScriptedStrategist(silent)
     studio = make_studio(makers=makers(strategist=strategist))
@@ -295,7 +302,7 @@ def test_a_strategist_that_was_asked_and_never_answered_is_not_asked_again(make_
     assert answer["prompts_generated"] == 12
 
 
-def test_a_strategist_that_was_just_away_is_asked_again(make_studio: MakeStudio):
+def test_a_strategist_that_was_just_away_is_asked_again(make_studio: MakeStudio) -> None:
     away = TransientError("The Strategist could not be reached.", executed=False)
     strategist = ScriptedStrategist(away, away, IdeaAnswer((), 3))
     studio = make_studio(makers=makers(strategist=strategist))
@@ -303,7 +310,7 @@ def test_a_strategist_that_was_just_away_is_asked_again(make_studio: MakeStudio)
     assert len(strategist.asked) == 3
 
 
-def test_where_it_is_wished_the_plain_way_fills_in_and_says_so(make_studio: MakeStudio):
+def test_where_it_is_wished_the_plain_way_fills_in_and_says_so(make_studio: MakeStudio) -> None:
     away = TransientError("The service could not be reached.", executed=False)
     studio = make_studio(
         makers=makers(
@@ -323,20 +330,22 @@ def test_where_it_is_wished_the_plain_way_fills_in_and_says_so(make_studio: Make
     assert answer["error"] == "The service could not be reached."
 
 
-def test_fewer_prompts_than_asked_are_kept_and_said(make_studio: MakeStudio):
+def test_fewer_prompts_than_asked_are_kept_and_said(make_studio: MakeStudio) -> None:
     studio = make_studio(makers=makers(generator=ScriptedGenerator(short_by=1)))
     answer = studio.run_daily(num_ideas=0, num_prompts=12)
     assert (answer["success"], answer["prompts_generated"], answer["error"]) == (True, 10, None)
     assert "prompts: 10 of 12 asked for" in answer["degraded"]
 
 
-def test_a_services_words_are_kept_though_they_were_used_before_but_not_twice_in_a_batch(make_studio: MakeStudio):
+def test_a_services_words_are_kept_though_they_were_used_before_but_not_twice_in_a_batch(
+    make_studio: MakeStudio,
+) -> None:
     studio = make_studio(makers=makers(generator=ScriptedGenerator(text="Always the same")))
     assert studio.run_daily(num_ideas=0, num_prompts=12)["prompts_generated"] == 1
     assert studio.run_daily(num_ideas=0, num_prompts=12)["prompts_generated"] == 1
 
 
-def test_learned_scores_serve_for_a_day_before_the_optimizer_is_asked_again(make_studio: MakeStudio):
+def test_learned_scores_serve_for_a_day_before_the_optimizer_is_asked_again(make_studio: MakeStudio) -> None:
     optimizer = ScriptedOptimizer(ScoreAnswer({"1": 0.9, "2": 0.1}, "optimizer 1"))
     studio = make_studio(makers=makers(optimizer=optimizer))
     studio.run_daily(num_ideas=0, num_prompts=1)
@@ -350,7 +359,7 @@ def test_learned_scores_serve_for_a_day_before_the_optimizer_is_asked_again(make
     assert optimizer.asked == 2
 
 
-def test_stale_scores_serve_when_the_optimizer_fails_and_the_answer_says_it_failed(make_studio: MakeStudio):
+def test_stale_scores_serve_when_the_optimizer_fails_and_the_answer_says_it_failed(make_studio: MakeStudio) -> None:
     optimizer = ScriptedOptimizer(ScoreAnswer({"1": 0.9}, "optimizer 1"))
     strategist = ScriptedStrategist(IdeaAnswer((), 1))
     studio = make_studio(makers=makers(optimizer=optimizer, strategist=strategist))
@@ -364,24 +373,21 @@ def test_stale_scores_serve_when_the_optimizer_fails_and_the_answer_says_it_fail
     assert strategist.asked[-1].known.scores == {"1": 0.9}
 
 
-def test_likes_raise_a_structures_share_of_the_next_batch(studio: Studio):
+def test_likes_raise_a_structures_share_of_the_next_batch(studio: Studio) -> None:
     studio.run_manual(num_prompts=200)
-    before = dict(studio.rows("select structure_id, count(*) from prompts where not explored group by 1"))
+    counts = "select structure_id, count(*) from prompts where not explored {} group by 1"
+    before = dict(studio.rows(counts.format("")))
     for number in range(12):
         studio.service.record_like({"structure_id": 3, "record_id": f"rec{number}"})
     answer_view = studio.service.start_manual_generation(Asked(num_prompts=200), LOCAL)
     studio.runs.finish_run(answer_view.run_id)
-    after = dict(
-        studio.rows(
-            f"select structure_id, count(*) from prompts where not explored and run_id = '{answer_view.run_id}' group by 1"
-        )
-    )
+    after = dict(studio.rows(counts.format(f"and run_id = '{answer_view.run_id}'")))
     assert after["3"] > 2 * before["3"]
     explored = studio.rows(f"select avg(explored::int)::float from prompts where run_id = '{answer_view.run_id}'")
     assert explored[0][0] == pytest.approx(0.2, abs=0.005)
 
 
-def test_a_fault_of_ours_is_not_quoted_to_the_caller(make_studio: MakeStudio):
+def test_a_fault_of_ours_is_not_quoted_to_the_caller(make_studio: MakeStudio) -> None:
     class Broken(ScriptedGenerator):
         def make_prompts(self, request: PromptRequest) -> list[PromptDraft]:
             from app.errors import FatalError
@@ -393,7 +399,7 @@ def test_a_fault_of_ours_is_not_quoted_to_the_caller(make_studio: MakeStudio):
     assert answer["error"] == "2 of 2 prompts are missing: an internal fault; the run's steps show it."
 
 
-def test_the_days_batch_starts_once_however_many_beats_ask(make_studio: MakeStudio):
+def test_the_days_batch_starts_once_however_many_beats_ask(make_studio: MakeStudio) -> None:
     now = datetime.now(UTC).replace(hour=7, minute=0)
     studio = make_studio(now=lambda: now)
     found = []
@@ -414,7 +420,7 @@ def test_the_days_batch_starts_once_however_many_beats_ask(make_studio: MakeStud
     assert studio.rows("select count(*) from batches") == [(1,)]
 
 
-def test_the_days_batch_is_done_when_any_daily_batch_has_succeeded_since(make_studio: MakeStudio):
+def test_the_days_batch_is_done_when_any_daily_batch_has_succeeded_since(make_studio: MakeStudio) -> None:
     moment = [datetime.now(UTC)]
     studio = make_studio(now=lambda: moment[0])
     firing = moment[0].replace(hour=6, minute=0, second=0, microsecond=0)
@@ -425,7 +431,7 @@ def test_the_days_batch_is_done_when_any_daily_batch_has_succeeded_since(make_st
     assert studio.service.start_due_batch() is None
 
 
-def test_a_failed_day_is_tried_three_times_and_then_left(make_studio: MakeStudio):
+def test_a_failed_day_is_tried_three_times_and_then_left(make_studio: MakeStudio) -> None:
     moment = [datetime.now(UTC).replace(hour=6, minute=0, second=30)]
     refused = PersistentError("The Generator refused the request (400).")
     studio = make_studio(
@@ -446,6 +452,6 @@ def test_a_failed_day_is_tried_three_times_and_then_left(make_studio: MakeStudio
     assert tries == 3
 
 
-def test_a_day_too_long_ago_is_not_caught_up(make_studio: MakeStudio):
+def test_a_day_too_long_ago_is_not_caught_up(make_studio: MakeStudio) -> None:
     studio = make_studio(now=lambda: datetime.now(UTC).replace(hour=13, minute=0))
     assert studio.service.start_due_batch() is None

@@ -18,13 +18,13 @@ RUN = "0190a000-0000-7000-8000-000000000001"
 OTHER_RUN = "0190a000-0000-7000-8000-000000000002"
 
 
-def test_an_empty_installation_begins_with_sixteen_structures_put_in_once(make_studio: MakeStudio):
+def test_an_empty_installation_begins_with_sixteen_structures_put_in_once(make_studio: MakeStudio) -> None:
     studio = make_studio()
     assert make_studio().service.prepare_catalogue() == 0
     assert studio.service.list_structures().total == 16
 
 
-def test_structures_are_written_all_or_none(studio: Studio):
+def test_structures_are_written_all_or_none(studio: Studio) -> None:
     good = {"structure_id": 100, "skeleton": "A {garment}", "attributes": {"light": "dusk"}, "record_id": "rec100"}
     with pytest.raises(InvalidError):
         studio.service.add_structures([good, {"structure_id": 101}])
@@ -33,14 +33,14 @@ def test_structures_are_written_all_or_none(studio: Studio):
     assert (added["structure_id"], added["record_id"], added["score"]) == ("100", "rec100", None)
 
 
-def test_a_known_id_is_written_over_and_keeps_its_record(studio: Studio):
+def test_a_known_id_is_written_over_and_keeps_its_record(studio: Studio) -> None:
     studio.service.add_structures([{"structure_id": "7x", "skeleton": "old", "record_id": "rec7"}])
     studio.service.add_structures([{"structure_id": "7x", "skeleton": "new"}])
     shown = studio.service.get_structure("rec7")
     assert (shown["structure_id"], shown["skeleton"], shown["record_id"]) == ("7x", "new", "rec7")
 
 
-def test_a_record_of_another_structure_is_refused_and_nothing_is_written(studio: Studio):
+def test_a_record_of_another_structure_is_refused_and_nothing_is_written(studio: Studio) -> None:
     studio.service.add_structures([{"structure_id": "a", "skeleton": "x", "record_id": "rec7"}])
     with pytest.raises(InvalidError):
         studio.service.add_structures(
@@ -49,19 +49,19 @@ def test_a_record_of_another_structure_is_refused_and_nothing_is_written(studio:
     assert studio.rows("select count(*) from structures where structure_id in ('b', 'c')") == [(0,)]
 
 
-def test_lists_are_paged_newest_first(studio: Studio):
+def test_lists_are_paged_newest_first(studio: Studio) -> None:
     studio.service.add_structures([{"structure_id": "newest", "skeleton": "x"}])
     first = studio.service.list_structures(1, 5)
     assert (first.total, len(first.items), first.items[0]["structure_id"]) == (17, 5, "newest")
     assert len(studio.service.list_structures(4, 5).items) == 2
 
 
-def test_an_unknown_structure_is_not_found(studio: Studio):
+def test_an_unknown_structure_is_not_found(studio: Studio) -> None:
     with pytest.raises(NotFoundError):
         studio.service.get_structure("nobody")
 
 
-def test_a_structure_shows_why_it_scores_so_and_how_that_changed(studio: Studio):
+def test_a_structure_shows_why_it_scores_so_and_how_that_changed(studio: Studio) -> None:
     studio.run_manual(num_prompts=40)
     for number in range(4):
         studio.service.record_like({"structure_id": 5, "record_id": f"rec{number}"})
@@ -77,7 +77,7 @@ def test_a_structure_shows_why_it_scores_so_and_how_that_changed(studio: Studio)
     assert scores[1] == 0.5
 
 
-def test_likes_count_for_a_structure_by_number_by_record_and_by_prompt(studio: Studio):
+def test_likes_count_for_a_structure_by_number_by_record_and_by_prompt(studio: Studio) -> None:
     store = studio.store
     item = Structure("s", "x", record_id="recS", statistics={"liked": 1, "shown": 9})
     store.catalogue.put_structures([item])
@@ -89,19 +89,23 @@ def test_likes_count_for_a_structure_by_number_by_record_and_by_prompt(studio: S
     assert store.scores.count_outcomes([item]) == {"s": (3, 9)}
 
 
-def test_an_idea_is_approved_once_and_becomes_a_structure_with_its_parent(studio: Studio):
+def test_an_idea_is_approved_once_and_becomes_a_structure_with_its_parent(studio: Studio) -> None:
     studio.run_daily(num_ideas=2, num_prompts=0)
     idea = studio.service.list_ideas("proposed").items[0]
     approved = studio.service.decide_idea(idea["idea_id"], "approved")
     assert (approved["status"], approved["structure_id"]) == ("approved", f"idea-{idea['idea_id']}")
     structure = studio.service.get_structure(approved["structure_id"])
-    assert (structure["skeleton"], structure["parent"], structure["source"]) == (idea["skeleton"], idea["parent"], "idea")
+    assert (structure["skeleton"], structure["parent"], structure["source"]) == (
+        idea["skeleton"],
+        idea["parent"],
+        "idea",
+    )
     with pytest.raises(ConflictError):
         studio.service.decide_idea(idea["idea_id"], "declined")
     assert len(studio.service.list_ideas("proposed").items) == 1
 
 
-def test_of_two_people_deciding_at_once_one_is_told_it_was_decided(studio: Studio):
+def test_of_two_people_deciding_at_once_one_is_told_it_was_decided(studio: Studio) -> None:
     studio.run_daily(num_ideas=1, num_prompts=0)
     idea_id = studio.service.list_ideas().items[0]["idea_id"]
     outcomes: list[str] = []
@@ -124,29 +128,29 @@ def test_of_two_people_deciding_at_once_one_is_told_it_was_decided(studio: Studi
 
 
 @pytest.mark.parametrize("idea_id", ["999", "x", "-1", "99999999999999999999", "²"])
-def test_an_unknown_idea_is_not_found(studio: Studio, idea_id: str):
+def test_an_unknown_idea_is_not_found(studio: Studio, idea_id: str) -> None:
     with pytest.raises(NotFoundError):
         studio.service.decide_idea(idea_id, "approved")
 
 
-def test_an_unknown_status_of_ideas_is_refused(studio: Studio):
+def test_an_unknown_status_of_ideas_is_refused(studio: Studio) -> None:
     with pytest.raises(InvalidError):
         studio.service.list_ideas("nonsense")
 
 
-def test_a_hundred_days_of_ideas_never_repeat_one(studio: Studio):
+def test_a_hundred_days_of_ideas_never_repeat_one(studio: Studio) -> None:
     for _ in range(20):
         studio.run_daily(num_ideas=5, num_prompts=0)
     assert studio.rows("select count(*), count(distinct fingerprint) from ideas") == [(100, 100)]
 
 
-def test_ideas_shown_by_a_service_keep_their_decision(studio: Studio):
+def test_ideas_shown_by_a_service_keep_their_decision(studio: Studio) -> None:
     drafts = IdeaAnswer((IdeaDraft("a", status="declined"), IdeaDraft("b")), 2).ideas
     studio.store.ideas.keep(RUN, "k", drafts, only_new=False)
     assert [idea["status"] for idea in studio.store.ideas.made_by(RUN, "k")] == ["declined", "proposed"]
 
 
-def test_the_same_words_stored_by_two_runs_at_once_are_kept_by_one(engine: sa.Engine):
+def test_the_same_words_stored_by_two_runs_at_once_are_kept_by_one(engine: sa.Engine) -> None:
     store = StudioStore.over(engine)
     drafts = [PromptDraft(f"words {number}", "r", number) for number in range(50)]
     kept: list[set[int]] = []
@@ -167,7 +171,7 @@ def test_the_same_words_stored_by_two_runs_at_once_are_kept_by_one(engine: sa.En
     assert sorted(len(places) for places in kept) == [0, 50]
 
 
-def test_words_may_come_again_after_thirty_days_and_not_before(engine: sa.Engine):
+def test_words_may_come_again_after_thirty_days_and_not_before(engine: sa.Engine) -> None:
     store = StudioStore.over(engine)
     draft = [PromptDraft("the same words", "r")]
 
@@ -182,7 +186,7 @@ def test_words_may_come_again_after_thirty_days_and_not_before(engine: sa.Engine
     assert store.prompts.keep(OTHER_RUN, "k", draft, only_new=True) == {0}
 
 
-def test_prompts_whose_words_were_used_lately_are_written_anew(studio: Studio):
+def test_prompts_whose_words_were_used_lately_are_written_anew(studio: Studio) -> None:
     studio.run_manual(num_prompts=10)
     with studio.store.engine.begin() as connection:
         connection.execute(sa.text("delete from prompts"))  # the claims on their words stay
@@ -193,26 +197,28 @@ def test_prompts_whose_words_were_used_lately_are_written_anew(studio: Studio):
     assert studio.rows("select count(*) from studio_fingerprints where kind = 'prompt'") == [(20,)]
 
 
-def test_housekeeping_forgets_marks_and_claims_past_any_use(studio: Studio):
+def test_housekeeping_forgets_marks_and_claims_past_any_use(studio: Studio) -> None:
     studio.run_daily(num_ideas=1, num_prompts=1)
     assert studio.service.tidy() == 0
     assert studio.service.tidy(timedelta(0)) == 3
     assert studio.service.list_prompts().total == 1
 
 
-def test_without_airtable_a_sync_names_the_variable_to_set(studio: Studio):
+def test_without_airtable_a_sync_names_the_variable_to_set(studio: Studio) -> None:
     with pytest.raises(NotConfiguredError) as caught:
         studio.service.sync_structures()
     assert caught.value.details["setting"] == "AIRTABLE_STRUCTURES_TABLE_ID"
 
 
-def test_agents_serve_in_workflows_of_others_too(studio: Studio):
+def test_agents_serve_in_workflows_of_others_too(studio: Studio) -> None:
     from tests.integration.studio.inline_runs import Context
 
     context = Context(RUN, "0.0", [])
     ideas = studio.agents.propose_ideas(context, {"count": 2, "scores": {"1": 0.5}})
     assert (ideas["count"], len(ideas["ideas"])) == (2, 2)
-    slices = [studio.agents.make_prompts(Context(RUN, f"1.0.{at}", []), {"slice": count}) for at, count in enumerate([10, 2])]
+    slices = [
+        studio.agents.make_prompts(Context(RUN, f"1.0.{at}", []), {"slice": count}) for at, count in enumerate([10, 2])
+    ]
     texts = [prompt["text"] for part in slices for prompt in part["prompts"]]
     assert len(set(texts)) == 12
     assert studio.agents.report_batch(context, {})["prompts_generated"] == 12
@@ -220,7 +226,7 @@ def test_agents_serve_in_workflows_of_others_too(studio: Studio):
 
 
 @pytest.mark.parametrize("given", [{"count": "five"}, {"count": -1}, {"count": 51}, {"count": True}])
-def test_an_agent_given_nonsense_says_what_it_needs(studio: Studio, given: dict[str, object]):
+def test_an_agent_given_nonsense_says_what_it_needs(studio: Studio, given: dict[str, object]) -> None:
     from app.errors import PersistentError
     from tests.integration.studio.inline_runs import Context
 

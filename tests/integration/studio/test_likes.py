@@ -11,8 +11,10 @@ from app.errors import InvalidError
 from tests.integration.studio.harness import MakeStudio, Studio
 
 
-def test_a_like_is_recorded_and_says_how_many_are_left(studio: Studio):
-    assert studio.service.record_like({"record_id": "rec1", "structure_id": "42", "image_url": "https://x.example/1"}) == {
+def test_a_like_is_recorded_and_says_how_many_are_left(studio: Studio) -> None:
+    assert studio.service.record_like(
+        {"record_id": "rec1", "structure_id": "42", "image_url": "https://x.example/1"}
+    ) == {
         "status": "recorded",
         "likes_since_last_retrain": 1,
         "threshold": 25,
@@ -23,26 +25,26 @@ def test_a_like_is_recorded_and_says_how_many_are_left(studio: Studio):
     assert studio.rows("select record_id, structure_id from likes") == [("rec1", "42")]
 
 
-def test_the_same_record_again_is_a_duplicate_whatever_else_it_says(studio: Studio):
+def test_the_same_record_again_is_a_duplicate_whatever_else_it_says(studio: Studio) -> None:
     studio.service.record_like({"record_id": "rec1", "structure_id": 1})
     again = studio.service.record_like({"record_id": "rec1", "structure_id": 2})
     assert (again["status"], again["likes_since_last_retrain"]) == ("duplicate", 1)
     assert studio.rows("select count(*) from likes") == [(1,)]
 
 
-def test_likes_without_a_record_all_count(studio: Studio):
+def test_likes_without_a_record_all_count(studio: Studio) -> None:
     for _ in range(3):
         studio.service.record_like({"structure_id": 42})
     assert studio.service.health()["likes_since_last_retrain"] == 3
 
 
-def test_a_bad_like_stores_nothing(studio: Studio):
+def test_a_bad_like_stores_nothing(studio: Studio) -> None:
     with pytest.raises(InvalidError):
         studio.service.record_like({})
     assert studio.rows("select count(*) from likes") == [(0,)]
 
 
-def test_the_threshold_is_reached_once_and_the_counter_goes_on(make_studio: MakeStudio):
+def test_the_threshold_is_reached_once_and_the_counter_goes_on(make_studio: MakeStudio) -> None:
     studio = make_studio(like_threshold=2)
     answers = [studio.service.record_like({"record_id": f"rec{number}"}) for number in range(5)]
     assert [answer["status"] for answer in answers] == ["recorded", "threshold_reached"] * 2 + ["recorded"]
@@ -51,14 +53,14 @@ def test_the_threshold_is_reached_once_and_the_counter_goes_on(make_studio: Make
     assert not any(answer["retrain_triggered"] for answer in answers)
 
 
-def test_a_like_during_a_cycle_is_queued_and_counted(studio: Studio):
+def test_a_like_during_a_cycle_is_queued_and_counted(studio: Studio) -> None:
     studio.store.state.overwrite({"cycle_run_id": "0190a000-0000-7000-8000-000000000000"})
     answer = studio.service.record_like({"record_id": "rec1"})
     assert (answer["status"], answer["likes_since_last_retrain"], answer["threshold_reached"]) == ("queued", 1, False)
     assert studio.service.health()["is_retraining"] is True
 
 
-def test_a_thousand_likes_of_25_clients_with_repeated_records_count_each_record_once(make_studio: MakeStudio):
+def test_a_thousand_likes_of_25_clients_with_repeated_records_count_each_record_once(make_studio: MakeStudio) -> None:
     studio = make_studio(like_threshold=25)
     numbers = [number % 900 for number in range(1000)]
     statuses: list[str] = []
@@ -84,7 +86,7 @@ def test_a_thousand_likes_of_25_clients_with_repeated_records_count_each_record_
     }
 
 
-def test_a_reset_clears_the_counter_and_keeps_the_likes(make_studio: MakeStudio):
+def test_a_reset_clears_the_counter_and_keeps_the_likes(make_studio: MakeStudio) -> None:
     studio = make_studio(like_threshold=3)
     for number in range(4):
         studio.service.record_like({"record_id": f"rec{number}"})
@@ -95,7 +97,7 @@ def test_a_reset_clears_the_counter_and_keeps_the_likes(make_studio: MakeStudio)
     assert studio.service.status()["total_retrains"] == 0
 
 
-def test_the_original_state_file_replaces_the_counters(studio: Studio):
+def test_the_original_state_file_replaces_the_counters(studio: Studio) -> None:
     studio.service.record_like({"record_id": "rec1"})
     taken = studio.service.import_state(
         {
@@ -126,7 +128,7 @@ def test_the_original_state_file_replaces_the_counters(studio: Studio):
     assert (scores["scores"], scores["is_fresh"], scores["count"]) == ({"42": 0.87, "67": 0.72}, False, 2)
 
 
-def test_the_status_has_every_field_callers_know_from_the_first_moment(studio: Studio):
+def test_the_status_has_every_field_callers_know_from_the_first_moment(studio: Studio) -> None:
     assert set(studio.service.status()) == {
         "service", "version", "threshold", "exploration_rate", "likes_since_last_retrain", "last_retrain_at",
         "last_like_at", "total_retrains", "total_likes_processed", "is_retraining", "last_error", "last_batch_at",

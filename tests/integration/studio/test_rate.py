@@ -20,7 +20,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
     connection.close()
 
 
-def test_ten_askers_at_once_never_make_more_than_five_requests_in_a_second(client: redis.Redis):
+def test_ten_askers_at_once_never_make_more_than_five_requests_in_a_second(client: redis.Redis) -> None:
     sent: list[float] = []
 
     def ask() -> None:
@@ -37,24 +37,24 @@ def test_ten_askers_at_once_never_make_more_than_five_requests_in_a_second(clien
     assert sent[-1] - sent[0] < 9 * SPACING_MS / 1000 + 0.5
 
 
-def test_two_bases_do_not_wait_for_each_other(client: redis.Redis):
+def test_two_bases_do_not_wait_for_each_other(client: redis.Redis) -> None:
     begun = time.monotonic()
     AirtableRate(client, "appX", 30).take()
     AirtableRate(client, "appY", 30).take()
     assert time.monotonic() - begun < SPACING_MS / 1000
 
 
-def test_a_penalty_holds_for_everybody_and_gives_the_workers_place_back(client: redis.Redis):
+def test_a_penalty_holds_for_everybody_and_gives_the_workers_place_back(client: redis.Redis) -> None:
     AirtableRate(client, "appX", 30).penalise()
     with pytest.raises(StepParked) as caught:
         AirtableRate(client, "appX", 30).take()
     assert caught.value.reason == "rate"
     assert caught.value.delay_s == pytest.approx(30, abs=1)
     assert client.get("airtable:appX:penalty") is not None
-    assert 29_000 < int(client.pttl("airtable:appX:penalty")) <= 30_000  # type: ignore[arg-type]
+    assert 29_000 < int(client.pttl("airtable:appX:penalty")) <= 30_000
 
 
-def test_a_short_penalty_is_waited_for(client: redis.Redis):
+def test_a_short_penalty_is_waited_for(client: redis.Redis) -> None:
     rate = AirtableRate(client, "appX", 0.4)
     rate.penalise()
     begun = time.monotonic()
@@ -62,13 +62,13 @@ def test_a_short_penalty_is_waited_for(client: redis.Redis):
     assert 0.35 < time.monotonic() - begun < 1.5
 
 
-def test_a_longer_penalty_is_not_shortened_by_a_shorter_one(client: redis.Redis):
+def test_a_longer_penalty_is_not_shortened_by_a_shorter_one(client: redis.Redis) -> None:
     AirtableRate(client, "appX", 30).penalise()
     AirtableRate(client, "appX", 1).penalise()
-    assert int(client.pttl("airtable:appX:penalty")) > 29_000  # type: ignore[arg-type]
+    assert int(client.pttl("airtable:appX:penalty")) > 29_000
 
 
-def test_who_waits_while_a_penalty_begins_waits_for_its_end_too(client: redis.Redis):
+def test_who_waits_while_a_penalty_begins_waits_for_its_end_too(client: redis.Redis) -> None:
     punished = AirtableRate(client, "appX", 0.5)
 
     def sleep(seconds: float) -> None:

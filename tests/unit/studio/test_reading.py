@@ -11,9 +11,11 @@ from app.studio.importing import read_state_file
 from app.studio.reading import read_like, read_structures
 
 
-def test_every_problem_of_every_structure_is_said_by_its_place():
+def test_every_problem_of_every_structure_is_said_by_its_place() -> None:
     with pytest.raises(InvalidError) as caught:
-        read_structures([{"structure_id": 1.5, "skeleton": " "}, 7, {"structure_id": 2, "skeleton": "x", "attributes": []}])
+        read_structures(
+            [{"structure_id": 1.5, "skeleton": " "}, 7, {"structure_id": 2, "skeleton": "x", "attributes": []}]
+        )
     assert set(caught.value.errors) == {
         "structures[0].structure_id",
         "structures[0].skeleton",
@@ -22,19 +24,19 @@ def test_every_problem_of_every_structure_is_said_by_its_place():
     }
 
 
-def test_the_same_id_twice_is_refused_also_as_a_number_and_a_text():
+def test_the_same_id_twice_is_refused_also_as_a_number_and_a_text() -> None:
     with pytest.raises(InvalidError) as caught:
         read_structures([{"structure_id": 1, "skeleton": "a"}, {"structure_id": "1", "skeleton": "b"}])
     assert set(caught.value.errors) == {"structures.structure_id"}
 
 
 @pytest.mark.parametrize("count", [0, 1001])
-def test_a_request_holds_one_to_a_thousand_structures(count: int):
+def test_a_request_holds_one_to_a_thousand_structures(count: int) -> None:
     with pytest.raises(InvalidError):
         read_structures([{"structure_id": number, "skeleton": "x"} for number in range(count)])
 
 
-def test_a_like_needs_one_of_its_fields_and_a_blank_is_none():
+def test_a_like_needs_one_of_its_fields_and_a_blank_is_none() -> None:
     assert read_like({"structure_id": 42})["structure_id"] == "42"
     assert read_like({"record_id": " rec1 ", "structure_id": ""}) == {
         "record_id": "rec1",
@@ -46,15 +48,17 @@ def test_a_like_needs_one_of_its_fields_and_a_blank_is_none():
             read_like(bad)
 
 
-def test_a_file_of_the_first_version_lacks_keys_and_is_read_all_the_same():
-    values = read_state_file({"likes_since_last_retrain": 7, "last_like_at": "2025-01-15T06:00:00Z", "total_retrains": 2})
+def test_a_file_of_the_first_version_lacks_keys_and_is_read_all_the_same() -> None:
+    values = read_state_file(
+        {"likes_since_last_retrain": 7, "last_like_at": "2025-01-15T06:00:00Z", "total_retrains": 2}
+    )
     assert values["likes_since_last_retrain"] == 7
     assert values["last_like_at"] == datetime(2025, 1, 15, 6, tzinfo=UTC)
     assert (values["total_batches"], values["last_batch_result"], values["cached_scores"]) == (0, None, {})
     assert values["scores_model_version"] is None
 
 
-def test_a_file_with_wrong_values_is_refused_whole_and_each_is_named():
+def test_a_file_with_wrong_values_is_refused_whole_and_each_is_named() -> None:
     with pytest.raises(InvalidError) as caught:
         read_state_file(
             {
