@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench.contenders import CONTENDERS, Contender
+from bench.contenders import CONTENDERS, DEFAULT, Contender
 from bench.endpoint import allow_files
 from bench.race import ContenderError, Result, race_once
 from bench.report import describe_machine, document, headline, table, versions_of
@@ -23,7 +23,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--n", type=int, default=100, help="workflows at once (official: 1000)")
     parser.add_argument("--latency", type=float, default=1.0, help="seconds a call takes (official: 10)")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--systems", default=",".join(CONTENDERS), help="comma-separated; default: %(default)s")
+    parser.add_argument("--systems", default=",".join(DEFAULT), help=f"comma-separated, of {', '.join(CONTENDERS)}")
     parser.add_argument("--answer-bytes", type=int, default=200, help="size of the endpoint's answer")
     parser.add_argument("--processes", type=int, help="processes a contender, instead of its own best")
     parser.add_argument("--folder", type=Path, default=Path("var/bench"), help="data and logs while it runs")
@@ -50,7 +50,7 @@ def race_all(
                 print(error, file=sys.stderr)
                 continue
             print(
-                f"{result.cpu_ms:.2f} ms a step, {result.over_ideal:.2f} × ideal, {result.lost} lost", file=sys.stderr
+                f"{result.cpu_ms:.2f} ms a step, {result.over_ideal:.2f} of ideal, {result.lost} lost", file=sys.stderr
             )
             results.append(result)
     return results
@@ -68,7 +68,11 @@ def main() -> int:
     contenders = [CONTENDERS[name] for name in names]
     if arguments.processes:
         contenders = [
-            replace(each, copies=min(each.copies, 1) if each.copies == 1 else arguments.processes, workers=arguments.processes)
+            replace(
+                each,
+                copies=1 if each.copies == 1 else arguments.processes,
+                workers=arguments.processes,
+            )
             for each in contenders
         ]
     arguments.folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ class Contender:
         copies: main processes among which the workflows are dealt out.
         workers: worker processes that a contender with a broker starts itself.
         packages: distributions whose versions the report names.
-        durable: whether a killed process loses no workflow.
+        durable: whether a killed process loses no workflow; the table marks those that may.
     """
 
     name: str
@@ -33,8 +33,18 @@ class Contender:
 CONTENDERS = {
     contender.name: contender
     for contender in (
-        Contender("bare", "no engine (floor)", "bench.bare_system", durable=False),
-        Contender("celery", "Celery canvas", "bench.celery_system", packages=("celery", "kombu", "redis"), durable=False),
+        Contender("bare", "no engine", "bench.bare_system", durable=False),
+        Contender(
+            "celery", "Celery canvas", "bench.celery_system", packages=("celery", "kombu", "redis"), durable=False
+        ),
+        Contender(
+            "celery-4",
+            "Celery canvas, 4 workers",
+            "bench.celery_system",
+            workers=4,
+            packages=("celery", "kombu", "redis"),
+            durable=False,
+        ),
         Contender("dbos", "DBOS, started directly", "bench.dbos_system", copies=2, packages=("dbos",)),
         Contender("dbos-queue", "DBOS, its queue", "bench.dbos_system", ("queue",), copies=2, packages=("dbos",)),
         Contender(
@@ -56,3 +66,6 @@ CONTENDERS = {
         Contender("batuta", "Batuta", "bench.batuta_system", packages=("celery", "kombu", "redis")),
     )
 }
+
+# The others are variants, to see that each peer was given its best.
+DEFAULT = ("bare", "celery", "dbos", "langgraph", "batuta")

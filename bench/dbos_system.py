@@ -54,7 +54,7 @@ class DbosSystem:
     async def _run_queued(self, work: Work) -> int:
         """Enqueue this copy's share; look with one cheap question whether everybody's is over."""
         await asyncio.gather(*map(self._enqueue_one, work.own_ids))
-        while await DBOS.list_workflows_async(
+        while await DBOS.list_workflows_async(  # noqa: ASYNC110 - other executors finish some of them
             status=UNDER_WAY, workflow_id_prefix=work.prefix, limit=1, load_input=False, load_output=False
         ):
             await asyncio.sleep(POLL_S)

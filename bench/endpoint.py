@@ -60,9 +60,7 @@ class Ledger:
 
 def respond(body: bytes, status: str = "200 OK") -> bytes:
     """Make the bytes of one answer that keeps its connection open."""
-    return (
-        f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-    )
+    return f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 class Connection(asyncio.Protocol):
@@ -140,10 +138,10 @@ async def serve() -> None:
     loop = asyncio.get_running_loop()
     ledger = Ledger()
     server = await loop.create_server(lambda: Connection(ledger), "127.0.0.1", 0, backlog=BACKLOG)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - how the driver learns the port
-    closed = loop.create_future()
-    loop.add_reader(sys.stdin.fileno(), lambda: closed.done() or closed.set_result(None))
-    await closed
+    print(server.sockets[0].getsockname()[1], flush=True)  # how the driver learns it
+    closed = asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), closed.set)
+    await closed.wait()
 
 
 if __name__ == "__main__":

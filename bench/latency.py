@@ -124,7 +124,8 @@ class Figures:
     def row(self) -> str:
         """Write a row of the table."""
         told = self.to_json()
-        return f"| {self.title} | {told['median_ms']} | {told['p95_ms']} | {told['least_ms']}..{told['most_ms']} | {told['count']} |"
+        span = f"{told['least_ms']}..{told['most_ms']}"
+        return f"| {self.title} | {told['median_ms']} | {told['p95_ms']} | {span} | {told['count']} |"
 
 
 def light_steps(count: int) -> list[dict[str, Any]]:
@@ -181,8 +182,10 @@ class Backlog:
         return {priority: round(taken[priority] / first, 3) for priority in PRIORITIES}
 
     def speed(self) -> float:
-        """Count steps a second, from the first start to the last end."""
-        return len(self.steps) / (max(end for _, _, end in self.steps) - min(start for _, start, _ in self.steps))
+        """Count starts a second in their middle half, when every worker is up and the queue is not yet empty."""
+        starts = sorted(start for _, start, _ in self.steps)
+        early, late = len(starts) // 4, 3 * len(starts) // 4
+        return (late - early) / (starts[late] - starts[early])
 
 
 def drain_backlog(caller: Caller, system: System, waiting: dict[str, int]) -> Backlog:

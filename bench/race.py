@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import select
@@ -10,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ LEAVE_WITHIN_S = 30
 # Past this many times the ideal, and some minutes for a machine that is merely slow, the rest counts as lost.
 PATIENCE = 6
 PATIENCE_S = 180
-BASE_STATUS_S = 5.0
+ENDPOINT_TIMEOUT_S = 30.0
 
 
 class ContenderError(Exception):
@@ -104,9 +104,7 @@ def _started(contender: Contender, work: Work, servers: Servers, answer_bytes: i
             copy.leave()
 
 
-def _measure(
-    contender: Contender, work: Work, servers: Servers, answer_bytes: int, copies: list[Copy]
-) -> Result:
+def _measure(contender: Contender, work: Work, servers: Servers, answer_bytes: int, copies: list[Copy]) -> Result:
     _begin(servers, work.latency_s, answer_bytes)
     roots = [copy.pid for copy in copies]
     families = [roots, [servers.postgres_pid], [servers.redis_pid], [servers.endpoint_pid]]
@@ -216,7 +214,10 @@ def _begin(servers: Servers, latency_s: float, answer_bytes: int) -> None:
 
 
 def _ask(servers: Servers, method: str, path: str) -> dict[str, Any]:
-    request = urllib.request.Request(f"http://127.0.0.1:{servers.endpoint_port}{path}", method=method)
-    with urllib.request.urlopen(request, timeout=BASE_STATUS_S) as answer:
-        body: dict[str, Any] = json.load(answer)
-    return body
+    connection = http.client.HTTPConnection("127.0.0.1", servers.endpoint_port, timeout=ENDPOINT_TIMEOUT_S)
+    try:
+        connection.request(method, path)
+        told: dict[str, Any] = json.load(connection.getresponse())
+    finally:
+        connection.close()
+    return told

@@ -53,8 +53,9 @@ def table(results: list[Result]) -> str:
     for name in dict.fromkeys(result.contender for result in results):
         mine = [result for result in results if result.contender == name]
         cells = [_cell([read(result) for result in mine], form) for _, read, form in COLUMNS]
-        lines.append(f"| {CONTENDERS[name].title} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        mark = "" if CONTENDERS[name].durable else " ¹"
+        lines.append(f"| {CONTENDERS[name].title}{mark} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n\n¹ not durable: what a killed process held is lost"
 
 
 def headline(work: Work, repeats: int, machine: dict[str, str], versions: dict[str, str]) -> str:
@@ -66,12 +67,15 @@ def headline(work: Work, repeats: int, machine: dict[str, str], versions: dict[s
     )
 
 
-def document(
-    work: Work, results: list[Result], machine: dict[str, str], versions: dict[str, str]
-) -> dict[str, Any]:
+def document(work: Work, results: list[Result], machine: dict[str, str], versions: dict[str, str]) -> dict[str, Any]:
     """Collect everything as JSON, each round by itself."""
     return {
-        "work": {"workflows": work.workflows, "latency_s": work.latency_s, "steps": work.steps, "ideal_s": work.ideal_s},
+        "work": {
+            "workflows": work.workflows,
+            "latency_s": work.latency_s,
+            "steps": work.steps,
+            "ideal_s": work.ideal_s,
+        },
         "machine": machine,
         "versions": versions,
         "rounds": [result.to_json() for result in results],

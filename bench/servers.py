@@ -1,4 +1,4 @@
-"""Start the endpoint, PostgreSQL and Redis for the length of one benchmark: the servers that `make run` brings along."""
+"""Start the endpoint, PostgreSQL and Redis for one benchmark: the servers that `make run` brings along."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ class Servers:
             with connection.cursor() as cursor:
                 for statement in statements:
                     cursor.execute(statement)
-                return str(cursor.fetchone()[0]) if cursor.description else ""
+                row = cursor.fetchone() if cursor.description else None
+                return str(row[0]) if row else ""
         finally:
             connection.close()
 

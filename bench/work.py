@@ -68,8 +68,10 @@ class Work:
         return CALLS_IN_A_ROW * self.latency_s
 
     def warm_up(self) -> Work:
-        """A few quick workflows that open pools and finish imports; not counted."""
-        return replace(self, workflows=WARM_UP_WORKFLOWS * self.copies, latency_s=WARM_UP_LATENCY_S, prefix=f"warm{self.copy}-")
+        """Describe a few quick workflows that open pools and finish imports; not counted."""
+        return replace(
+            self, workflows=WARM_UP_WORKFLOWS * self.copies, latency_s=WARM_UP_LATENCY_S, prefix=f"warm{self.copy}-"
+        )
 
     def to_json(self) -> str:
         """Write this down for another process."""
