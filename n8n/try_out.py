@@ -34,6 +34,28 @@ WEBHOOK_KEY = ("X-Webhook-Key", secrets.token_urlsafe(16))
 NOBODY = f"http://{HOST}:9"  # the discard port: nothing listens there
 LIKE = {"record_id": "recEXAMPLE0000001", "structure_id": "42", "image_url": "https://example.com/like.png"}
 LIKE_WORDS = {"recorded", "duplicate", "queued", "threshold_reached"}
+# A document that any Batuta can run: three waits side by side, then one text.
+DOCUMENT = {
+    "workflow": [
+        {
+            "type": "linear",
+            "tasks": [
+                {
+                    "for_each": "{cities}",
+                    "tool": "wait",
+                    "input": {"seconds": 1, "value": "{item}"},
+                    "output_variable": "visited",
+                }
+            ],
+        },
+        {
+            "tasks": [
+                {"tool": "join_text", "input": {"items": "{visited}", "separator": ", "}, "output_variable": "note"}
+            ]
+        },
+    ],
+    "variables": {"cities": ["Sevilla", "Cádiz", "Jerez"]},
+}
 # A second set of workflows and credentials, always pointed at the stand-in.
 BAD = "bad"
 
@@ -248,7 +270,7 @@ class TryOut:
     def _start_long_run(self, prefix: str) -> str:
         """Start one by webhook; the callback's address when the stand-in is behind it, else nothing."""
         known = len(self.stand_in.callbacks)
-        status, text = self._ask(f"{prefix}batuta-long-run", {})
+        status, text = self._ask(f"{prefix}batuta-long-run", DOCUMENT)
         expect(status == 200, (status, text))
         if not prefix and self.real is not self.fake:
             return ""
