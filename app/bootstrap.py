@@ -1,4 +1,4 @@
-"""The one composition root: every collaborator is made and handed over here, connected when first used, never at import."""
+"""The one composition root: every collaborator is made here and connects when it is first used, never at import."""
 
 from __future__ import annotations
 

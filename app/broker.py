@@ -1,7 +1,7 @@
 """Celery as it is configured everywhere: in workers, in beat, and where messages are only sent.
 
-The journal is the truth, so Celery is kept thin: no result backend, JSON only, late acknowledgement (exact queue order, no
-hoarding), one try to publish. `docs/decisions/` says what was measured.
+The journal is the truth, so Celery is kept thin: no result backend, JSON only, late acknowledgement (exact queue
+order, no hoarding), one try to publish. `docs/decisions/` says what was measured.
 """
 
 from __future__ import annotations

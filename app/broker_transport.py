@@ -1,10 +1,10 @@
 """kombu's Redis transport without what the journal makes needless.
 
-kombu writes every message it takes to `unacked` in Redis and deletes it there when it is acknowledged: two round trips a
-message on the thread that receives. That record loses a message when the process is killed between the two, and hands
+kombu writes every message it takes to `unacked` in Redis and deletes it there when it is acknowledged: two round trips
+a message on the thread that receives. That record loses a message when the process is killed between the two, and hands
 every running step out again when only a connection was reset. Here recovery brings back what is lost, so a message that
-was taken is remembered in memory only, where it still holds the prefetch limit. And a client object is made once a channel
-instead of once a command, which cost an eighth of a worker's time.
+was taken is remembered in memory only, where it still holds the prefetch limit. And a client object is made once a
+channel instead of once a command, which cost an eighth of a worker's time.
 
 Source: kombu 5.7 `kombu/transport/redis.py`; measured in docs/performance.md.
 """
@@ -15,19 +15,22 @@ from typing import Any
 
 from kombu.transport import redis, virtual
 
+_redis: Any = redis  # the stubs know little of it
+_virtual: Any = virtual
 
-class MemoryQoS(redis.QoS):  # type: ignore[misc]  # kombu has no types
+
+class MemoryQoS(_redis.QoS):  # type: ignore[misc]  # the base is untyped
     """Remember taken messages in memory."""
 
     restore_at_shutdown = False
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Remember a message that was taken."""
-        virtual.QoS.append(self, message, delivery_tag)
+        _virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         """Forget a message that has served."""
-        virtual.QoS.ack(self, delivery_tag)
+        _virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
         """Forget a message, or put it back in front of its queue."""
@@ -42,13 +45,13 @@ class MemoryQoS(redis.QoS):  # type: ignore[misc]  # kombu has no types
                     client,
                     leftmost=True,
                 )
-        virtual.QoS.ack(self, delivery_tag)
+        _virtual.QoS.ack(self, delivery_tag)
 
     def restore_visible(self, start: int = 0, num: int = 10, interval: int = 10) -> None:
         """Look for nothing: nothing is recorded."""
 
 
-class LeanChannel(redis.Channel):  # type: ignore[misc]  # kombu has no types
+class LeanChannel(_redis.Channel):  # type: ignore[misc]  # the base is untyped
     """A channel that keeps one client for its commands."""
 
     QoS = MemoryQoS
@@ -65,7 +68,7 @@ class LeanChannel(redis.Channel):  # type: ignore[misc]  # kombu has no types
         return kept
 
 
-class LeanTransport(redis.Transport):  # type: ignore[misc]  # kombu has no types
+class LeanTransport(_redis.Transport):  # type: ignore[misc]  # the base is untyped
     """The transport that `broker_transport` names."""
 
     Channel = LeanChannel

@@ -10,13 +10,14 @@ import redis
 from celery.beat import PersistentScheduler
 
 from app.health import BEAT_KEY
+from tasks.runtime import runtime_of
 
 logger = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 10.0
 
 
-class HeartbeatScheduler(PersistentScheduler):  # type: ignore[misc]  # Celery has no types
+class HeartbeatScheduler(PersistentScheduler):
     """Celery's scheduler, and a heartbeat with when each entry is due next."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -34,10 +35,10 @@ class HeartbeatScheduler(PersistentScheduler):  # type: ignore[misc]  # Celery h
     def _write(self) -> None:
         self._written_at = time.monotonic()
         if self._client is None:
-            self._client = redis.Redis.from_url(self.app.batuta_runtime.settings.storage.redis_url)
-        fields: dict[str, str] = {"at": f"{time.time():.3f}"}
+            self._client = redis.Redis.from_url(runtime_of(self.app).settings.storage.redis_url)
+        fields: dict[Any, Any] = {"at": f"{time.time():.3f}"}
         for name, entry in self.schedule.items():
-            remaining = entry.is_due().next
+            remaining = entry.is_due()[1]
             fields[f"next_{name}"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + remaining))
         try:
             self._client.hset(BEAT_KEY, mapping=fields)

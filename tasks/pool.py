@@ -1,9 +1,9 @@
 """A Celery pool that awaits steps on one loop instead of giving each a thread.
 
-`celery worker -P custom` with `CELERY_CUSTOM_WORKER_POOL=tasks.pool:AsyncioPool`. A message of a step is first *awaited*
-on the worker's loop; when its outcome is in the journal, Celery's own code for a task (tracing, chain, acknowledgement,
-events) runs as it does in every pool, and finds the outcome. Other tasks run in a few threads. So thousands of steps wait
-for answers in one process, and Celery's bookkeeping stays Celery's.
+`celery worker -P custom` with `CELERY_CUSTOM_WORKER_POOL=tasks.pool:AsyncioPool`. A message of a step is first
+*awaited* on the worker's loop; when its outcome is in the journal, Celery's own code for a task (tracing, chain,
+acknowledgement, events) runs as it does in every pool, and finds the outcome. Other tasks run in a few threads. So
+thousands of steps wait for answers in one process, and Celery's bookkeeping stays Celery's.
 
 Source: `celery/concurrency/base.py` and `thread.py`, Celery 5.7, for the protocol of a pool.
 """
@@ -15,6 +15,7 @@ import logging
 import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery.concurrency.base import BasePool, apply_target
@@ -22,11 +23,11 @@ from kombu.utils.json import loads
 
 from app.broker import RUN_STEP
 from tasks.registry import next_step
+from tasks.runtime import runtime_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tasks.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class ApplyResult:
         self._future.exception(timeout)
 
 
-class AsyncioPool(BasePool):  # type: ignore[misc]  # Celery has no types
+class AsyncioPool(BasePool):
     """Await steps; run the rest in threads."""
 
     body_can_be_buffer = False
@@ -57,12 +58,12 @@ class AsyncioPool(BasePool):  # type: ignore[misc]  # Celery has no types
 
     def on_start(self) -> None:
         """Compose the process and start its loop before the first message comes."""
-        self._runtime: Runtime = self.app.batuta_runtime
+        self._runtime = runtime_of(self.app)
         self._tracers = ThreadPoolExecutor(TRACERS, thread_name_prefix="tracer")
         self._others = ThreadPoolExecutor(OTHERS, thread_name_prefix="task")
         _ = self._runtime.worker
 
-    def on_apply(
+    def on_apply(  # type: ignore[override]  # Celery's own pools name them as well
         self,
         target: Callable[..., Any],
         args: tuple[Any, ...] = (),
@@ -73,28 +74,31 @@ class AsyncioPool(BasePool):  # type: ignore[misc]  # Celery has no types
     ) -> ApplyResult:
         """Take a task: `args` are name, id, request, body, content type and encoding, as Celery's tracer wants them."""
         name, task_id, body = args[0], args[1], args[3]
-        if name != RUN_STEP:
+        step = _read_step(body) if name == RUN_STEP else None
+        if step is None:  # another task, or a message that is none of ours: Celery's own code says what is wrong
             return ApplyResult(self._others.submit(apply_target, target, args, kwargs, callback, accept_callback))
         if accept_callback:
             accept_callback(os.getpid(), time.monotonic())
-        run_id, key, following = _read_message(body)
         done: Future[Any] = Future()
+        bookkeeping = partial(apply_target, target, args, kwargs, callback)
 
         def trace(stepped: asyncio.Task[bool]) -> None:
-            self._tracers.submit(self._trace, stepped, task_id, done, target, args, kwargs, callback)
+            self._tracers.submit(self._trace, stepped, task_id, bookkeeping, done)
 
-        self._runtime.submit_step(run_id, key, following, trace)
+        self._runtime.submit_step(*step, trace)
         return ApplyResult(done)
 
-    def _trace(self, stepped: asyncio.Task[bool], task_id: str, done: Future[Any], target: Any, args: Any, kwargs: Any, callback: Any) -> None:  # noqa: E501, PLR0913, PLR0917
+    def _trace(
+        self, stepped: asyncio.Task[bool], task_id: str, bookkeeping: Callable[[], Any], done: Future[Any]
+    ) -> None:
         error = None if stepped.cancelled() else stepped.exception()
         if error is not None:
             # The journal refused to hear of it; recovery comes back to the step. The message has served.
             logger.error("a step's message ended with an error", exc_info=error)
         go_on = not stepped.cancelled() and error is None and stepped.result()
-        self._runtime.keep_outcome(task_id, bool(go_on))
+        self._runtime.keep_outcome(task_id, go_on=bool(go_on))
         try:
-            apply_target(target, args, kwargs, callback)
+            bookkeeping()
         except Exception:  # a pool must survive its tasks
             logger.exception("Celery's code after a step failed")
         finally:
@@ -111,13 +115,19 @@ class AsyncioPool(BasePool):  # type: ignore[misc]  # Celery has no types
     on_terminate = on_stop
 
     def _get_info(self) -> dict[str, Any]:
-        info: dict[str, Any] = super()._get_info()
+        info: dict[str, Any] = super()._get_info()  # type: ignore[misc]  # the stubs lack it
         info.update({"max-concurrency": self.limit, "in_hand": self._runtime.worker.runner.in_hand})
         return info
 
 
-def _read_message(body: Any) -> tuple[str, str, str | None]:
-    """Read ids and the chain's next step from a protocol-2 body: `[args, kwargs, {callbacks, chain, ...}]`."""
-    parts = loads(body) if isinstance(body, (str, bytes, memoryview)) else body
-    kwargs, embedded = parts[1], parts[2]
-    return kwargs["run"], kwargs["step"], next_step(embedded.get("chain"))
+def _read_step(body: Any) -> tuple[str, str, str | None] | None:
+    """Read ids and the chain's next step from a protocol-2 body: `[args, kwargs, {callbacks, chain, ...}]`.
+
+    Returns:
+        None when the body is not what we send.
+    """
+    try:
+        _, given, embedded = loads(body) if isinstance(body, (str, bytes, memoryview)) else body
+        return str(given["run"]), str(given["step"]), next_step(embedded.get("chain"))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return None

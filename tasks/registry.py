@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from celery.exceptions import Ignore
 
@@ -24,13 +24,14 @@ def register_tasks(app: Celery, read_settings: Callable[[], Settings]) -> None:
     """Declare the tasks on a Celery application.
 
     Args:
+        app: tasks are declared on it; it keeps the runtime.
         read_settings: for the runtime, which is composed at the first task of a process.
     """
     runtime = Runtime(read_settings)
-    app.batuta_runtime = runtime
+    vars(app)["batuta_runtime"] = runtime
 
     @app.task(name=RUN_STEP, bind=True, ignore_result=True)
-    def run_step(self: Task, run: str, step: str) -> None:
+    def run_step(self: Task[Any, Any], run: str, step: str) -> None:
         """Do one step of a run.
 
         The asyncio pool has done the step before Celery calls this; other pools wait for it here.
@@ -39,7 +40,7 @@ def register_tasks(app: Celery, read_settings: Callable[[], Settings]) -> None:
         """
         go_on = runtime.outcome(self.request.id)
         if go_on is None:
-            go_on = runtime.run_step(run, step, next_step(self.request.chain))
+            go_on = runtime.run_step(run, step, next_step(cast("Any", self.request.chain)))
         if not go_on and self.request.chain:
             raise Ignore  # the journal goes on elsewhere: drop what this chain still carries
 

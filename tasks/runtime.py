@@ -11,8 +11,16 @@ from app.bootstrap import Application, build
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from celery import Celery
+
     from app.runs.worker import StepWorker
     from app.settings import Settings
+
+
+def runtime_of(app: Celery) -> Runtime:
+    """Give the runtime that belongs to a Celery application."""
+    runtime: Runtime = vars(app)["batuta_runtime"]
+    return runtime
 
 
 class Runtime:
@@ -64,13 +72,13 @@ class Runtime:
         worker = self.worker
         return asyncio.run_coroutine_threadsafe(worker.runner.run(run_id, key, next_key), worker.loop).result()
 
-    def keep_outcome(self, task_id: str, go_on: bool) -> None:
+    def keep_outcome(self, task_id: str, *, go_on: bool) -> None:
         """Keep what a step's coroutine answered until Celery's own code for its task runs."""
         self._outcomes[task_id] = go_on
 
-    def outcome(self, task_id: str) -> bool | None:
+    def outcome(self, task_id: str | None) -> bool | None:
         """Take what was kept; None when this process did not await the step."""
-        return self._outcomes.pop(task_id, None)
+        return self._outcomes.pop(task_id or "", None)
 
     def close(self) -> None:
         """Finish or hand back what runs, then stop."""

@@ -20,6 +20,16 @@ def read_effects(raw: dict[str, Any]) -> Effects:
     )
 
 
+def read_all_effects(raw: list[dict[str, Any]]) -> Effects:
+    """Turn the effects of several operations into one value, in their order."""
+    parts = [read_effects(part) for part in raw]
+    return Effects(
+        sends=tuple(send for part in parts for send in part.sends),
+        events=tuple(event for part in parts for event in part.events),
+        wakes=tuple(wake for part in parts for wake in part.wakes),
+    )
+
+
 def _read_send(raw: dict[str, Any]) -> Send:
     tail = tuple((key, name) for key, name in raw["tail"] or ())
     return Send(raw["run"], raw["key"], raw["queue"], raw["name"], tail, bool(raw["chained"]))

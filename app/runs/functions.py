@@ -1,7 +1,7 @@
 """Put the journal's SQL functions into the database.
 
-They live in `app/runs/sql` as they are read and reviewed, and are laid anew with every migration: a function has no data
-to migrate, so its newest text is the right one.
+They live in `app/runs/sql` as they are read and reviewed, and are laid anew with every migration: a function has no
+data to migrate, so its newest text is the right one.
 """
 
 from __future__ import annotations
@@ -28,5 +28,6 @@ def create_functions(connection: sa.Connection) -> None:
     """
     for text in read_functions():
         # The driver's own cursor: the texts hold `%` and `:` that no parameter style may touch.
-        with connection.connection.cursor() as cursor:
-            cursor.execute(text)
+        cursor = connection.connection.cursor()
+        cursor.execute(text)
+        cursor.close()

@@ -22,11 +22,13 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
-from app.runs.effects import Effects, read_effects
+from app.runs.effects import read_all_effects
 from app.runs.text import cleaned_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from app.runs.model import Effects
 
 logger = logging.getLogger(__name__)
 
@@ -146,10 +148,10 @@ class JournalWriter:
                 time.sleep(0 if deadlock else delay_s)
                 delay_s = min(delay_s * 2, RETRY_MOST_S)
                 continue
-            self._publish(read_effects(effects))
+            self._publish(read_all_effects(effects))
             return answers
 
-    def _send(self, text: str) -> tuple[list[Answer], dict[str, Any]]:
+    def _send(self, text: str) -> tuple[list[Answer], list[dict[str, Any]]]:
         if self._connection is None:
             self._connection = connect(self._dsn)
         with self._connection.cursor() as cursor:

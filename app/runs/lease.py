@@ -41,14 +41,20 @@ class ProcessLease:
         process_id: the incarnation.
         role: what the process does, for people.
         lease_s: length of the lease.
-        on_cancelled: takes the ids of runs that were cancelled while steps of theirs run here; called from the lease's thread.
+        on_cancelled: takes the ids of runs that were cancelled while steps of theirs run here; called from the
+            lease's thread.
     """
 
     def __init__(
         self, dsn: str, *, process_id: str, role: str, lease_s: float, on_cancelled: Callable[[list[str]], None]
     ) -> None:
         self._dsn = dsn
-        self._values = {"id": process_id, "role": role, "name": f"{socket.gethostname()}:{os.getpid()}", "lease": lease_s}
+        self._values = {
+            "id": process_id,
+            "role": role,
+            "name": f"{socket.gethostname()}:{os.getpid()}",
+            "lease": lease_s,
+        }
         self._every_s = lease_s / 3
         self._on_cancelled = on_cancelled
         self._stop = threading.Event()

@@ -65,6 +65,10 @@ class StepLedger:
 
         Args:
             ordinal: None for the step's next one; the journal counts them.
+            provider: the vendor.
+            model: the logical name.
+            request: JSON, what would be sent.
+            estimate_usd: the worst case.
 
         Returns:
             The ordinal, and the request to send: the stored one where this is a second try.
@@ -103,7 +107,7 @@ class StepLedger:
         self._replace = True
         await self._settle(ordinal, "rejected", error={"message": complaint})
 
-    async def fail(self, ordinal: int, error: StepError, sent: bool) -> None:
+    async def fail(self, ordinal: int, error: StepError, sent: bool) -> None:  # noqa: FBT001 - the port's signature
         """Give the reservation back; a call that was sent and never answered stays at its estimate."""
         described = {"code": error.code, "message": str(error)}
         await self._settle(ordinal, "unknown" if sent else "failed", error=described)

@@ -1,7 +1,7 @@
 """Wait for runs: one listener a process, however many requests wait.
 
-The listener wakes at once by the small messages on Redis; every second the journal is asked about all that is waited for,
-so that an emptied Redis hangs nobody.
+The listener wakes at once by the small messages on Redis; every second the journal is asked about all that is waited
+for, so that an emptied Redis hangs nobody.
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ class RunListener:
     def _listen(self) -> None:
         while not self._stop.is_set():
             try:
-                with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
+                with self._client.pubsub(  # type: ignore[no-untyped-call]  # redis-py left it out
+                    ignore_subscribe_messages=True
+                ) as subscription:
                     subscription.subscribe(CHANNEL)
                     while not self._stop.is_set():
                         message = subscription.get_message(timeout=1.0)
@@ -137,4 +139,3 @@ class RunListener:
 
 def _text(data: bytes | str) -> str:
     return data.decode() if isinstance(data, bytes) else data
-

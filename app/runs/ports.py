@@ -55,7 +55,8 @@ class Handler:
     Args:
         name: what documents call it.
         call: takes the context and the rendered input, returns JSON. A plain function runs in a worker thread, an
-            `async def` on the worker's loop. It can run more than once for a step; its docstring says why that is harmless.
+            `async def` on the worker's loop. It can run more than once for a step; its docstring says why that is
+            harmless.
         timeout_s: its own time limit; None takes the task's or `STEP_TIMEOUT_S`.
         purpose: a line for people.
         slots: names and numbers of shared places it needs, over all workers.

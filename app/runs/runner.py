@@ -100,10 +100,13 @@ class StepRunner:
         """Claim a step and see it through.
 
         Args:
+            run_id: the run.
+            key: the step.
             next_key: the step that the message's own chain carries next.
 
         Returns:
-            Whether that chain may go on: the journal sent just that step next. Otherwise the chain's tail must be dropped.
+            Whether that chain may go on: the journal sent just that step next. Otherwise the chain's tail must be
+            dropped.
         """
         self._in_hand += 1
         try:
@@ -151,7 +154,7 @@ class StepRunner:
             if reason == RUN_CANCELLED:
                 return step.operation("finish", status="cancelled", reason=reason)
             return step.operation("park", reason=HANDED_BACK, delay_s=0)
-        except Exception as error:  # whatever a handler raises ends its step and nothing else
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises ends its step and nothing else
             return self._failed(step, error)
         finally:
             self._active.pop(place, None)
@@ -282,12 +285,21 @@ def _expand(step: Claimed) -> Operation:
     if not isinstance(items, list):
         raise FatalError(f"for_each needs a list, not {_kind_of(items)}.", code="for_each_not_a_list")
     if len(items) > DEFAULT_LIMITS.max_items:
-        raise FatalError(f"for_each has {len(items)} items; {DEFAULT_LIMITS.max_items} is the most.", code="for_each_too_long")
+        raise FatalError(
+            f"for_each has {len(items)} items; {DEFAULT_LIMITS.max_items} is the most.", code="for_each_too_long"
+        )
     return step.operation("expand", items=items)
 
 
 def _kind_of(value: Any) -> str:
-    names = {str: "a text", dict: "an object", bool: "a truth value", int: "a number", float: "a number", type(None): "null"}
+    names = {
+        str: "a text",
+        dict: "an object",
+        bool: "a truth value",
+        int: "a number",
+        float: "a number",
+        type(None): "null",
+    }
     return names.get(type(value), "something else")
 
 
@@ -302,5 +314,3 @@ def _step_error(step: Claimed, error: Exception) -> StepError:
         return FatalError(str(error), code=error.code)
     logger.error("step %s of run %s raised", step.key, step.run_id, exc_info=error)
     return FatalError(f"The {step.task.kind} {step.task.target!r} raised {type(error).__name__}.", code="internal")
-
-

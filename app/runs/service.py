@@ -78,6 +78,7 @@ class RunService:
         """Write a run, durable when this returns, and send its first steps.
 
         Args:
+            request: what to run.
             connection: joins the caller's transaction; the caller calls `publish` after its commit.
         """
         run_id = new_run_id()
@@ -99,6 +100,7 @@ class RunService:
         """Read a run.
 
         Args:
+            run_id: the run.
             owner: whose it must be; None reads anybody's.
 
         Raises:
@@ -156,12 +158,24 @@ class RunService:
         return self.get_run(run_id, owner=owner)
 
     def approve_step(
-        self, run_id: str, step_key: str, approved: bool, value: Any = None, note: str | None = None, *, owner: str | None
+        self,
+        run_id: str,
+        step_key: str,
+        approved: bool,  # noqa: FBT001 - the question is a yes or no
+        value: Any = None,
+        note: str | None = None,
+        *,
+        owner: str | None,
     ) -> RunView:
         """Give a person's answer to an approval step.
 
         Args:
+            run_id: the run.
+            step_key: the approval.
+            approved: no fails the step with code `rejected`.
             value: becomes the step's output; None makes it `{"approved", "note"}`.
+            note: why.
+            owner: whose run it must be; None for anybody's.
 
         Raises:
             NotFoundError: no such run or step.

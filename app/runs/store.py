@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Engine, Row
 
-SUBMIT = sa.text("select status, effects from batuta_submit(cast(:run as jsonb), cast(:blocks as jsonb), cast(:steps as jsonb))")
+SUBMIT = sa.text(
+    "select status, effects from batuta_submit(cast(:run as jsonb), cast(:blocks as jsonb), cast(:steps as jsonb))"
+)
 COMMAND = sa.text("select status, effects from batuta_command(cast(:run as uuid), :command, cast(:op as jsonb))")
 
 
@@ -42,13 +44,17 @@ class PgRunStore:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def submit(self, connection: Connection, rows: tuple[dict[str, Any], list[Any], list[Any]]) -> tuple[RunStatus, Effects]:
+    def submit(
+        self, connection: Connection, rows: tuple[dict[str, Any], list[Any], list[Any]]
+    ) -> tuple[RunStatus, Effects]:
         """Write a new run in the caller's transaction."""
         run, blocks, steps = (cleaned_json(part) for part in rows)
         row = connection.execute(SUBMIT, {"run": run, "blocks": blocks, "steps": steps}).one()
         return RunStatus(row.status), read_effects(row.effects)
 
-    def command(self, connection: Connection, run_id: str, command: str, op: dict[str, Any]) -> tuple[RunStatus | None, Effects]:
+    def command(
+        self, connection: Connection, run_id: str, command: str, op: dict[str, Any]
+    ) -> tuple[RunStatus | None, Effects]:
         """Carry out a person's command in the caller's transaction.
 
         Returns:
@@ -119,7 +125,10 @@ class PgRunStore:
         """Read a run's events after a number, in order."""
         columns = tables.events.c
         query = (
-            sa.select(tables.events).where(columns.run_id == run_id, columns.seq > after).order_by(columns.seq).limit(limit)
+            sa.select(tables.events)
+            .where(columns.run_id == run_id, columns.seq > after)
+            .order_by(columns.seq)
+            .limit(limit)
         )
         with self.engine.connect() as connection:
             return [
@@ -160,7 +169,7 @@ def _conditions(wanted: RunFilter) -> list[sa.ColumnElement[bool]]:
     return conditions
 
 
-def _step_view(row: Row[Any]) -> StepView:
+def _step_view(row: Any) -> StepView:
     return StepView(
         key=row.key,
         kind=row.kind,

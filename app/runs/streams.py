@@ -1,13 +1,13 @@
 """The fast copy of a run's story in Redis.
 
-`XRANGE run:{id}:events - +` reads it; the rows in `events` are the truth. One small message on `batuta:events` names the
-runs that changed, so that each process needs one subscription however many requests wait.
+`XRANGE run:{id}:events - +` reads it; the rows in `events` are the truth. One small message on `batuta:events` names
+the runs that changed, so that each process needs one subscription however many requests wait.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import redis
@@ -58,8 +58,8 @@ class EventStream:
             logger.warning("Events were not copied to Redis: %s", error)
 
 
-def _fields(event: Event) -> dict[str, str | int]:
-    fields: dict[str, str | int] = {"seq": event.seq, "at": event.at, "type": event.type}
+def _fields(event: Event) -> dict[Any, Any]:
+    fields: dict[Any, Any] = {"seq": event.seq, "at": event.at, "type": event.type}
     if event.step_key:
         fields["step"] = event.step_key
     if event.data:

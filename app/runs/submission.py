@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 WINDOW = 200  # steps of one block that may be in the queues at once, so that one run never fills them
 
 
-def submission_rows(run_id: str, request: RunRequest) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+def submission_rows(
+    run_id: str, request: RunRequest
+) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
     """Write a run, its blocks and its steps as `batuta_submit` reads them.
 
     Returns:
@@ -37,7 +39,9 @@ def submission_rows(run_id: str, request: RunRequest) -> tuple[dict[str, Any], l
 
 
 def _document(workflow: Workflow) -> dict[str, Any]:
-    return {"blocks": [{"type": str(block.type), "tasks": [task.key for task in block.tasks]} for block in workflow.blocks]}
+    return {
+        "blocks": [{"type": str(block.type), "tasks": [task.key for task in block.tasks]} for block in workflow.blocks]
+    }
 
 
 def _block_row(block: Block) -> dict[str, Any]:
@@ -86,4 +90,3 @@ def _edges(block: Block) -> dict[str, tuple[str, ...]]:
     if block.type is BlockType.GRAPH:
         return {task.key: tuple(dict.fromkeys(task.depends_on)) for task in block.tasks}
     return {task.key: () for task in block.tasks}
-

@@ -28,7 +28,11 @@ def _dollars(name: str) -> sa.Column[object]:
 
 def _run_id(*, primary: bool = False) -> sa.Column[object]:
     return sa.Column(
-        "run_id", UUID(as_uuid=False), sa.ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=primary, nullable=False
+        "run_id",
+        UUID(as_uuid=False),
+        sa.ForeignKey("runs.run_id", ondelete="CASCADE"),
+        primary_key=primary,
+        nullable=False,
     )
 
 
@@ -164,7 +168,9 @@ calls = sa.Table(
     sa.Column("run_id", UUID(as_uuid=False), nullable=False),
     sa.Column("step_key", sa.Text, nullable=False),
     sa.Column("ordinal", sa.Integer, nullable=False),
-    sa.Column("part", sa.Integer, nullable=False, server_default="0", comment="which of the step's questions this asks"),
+    sa.Column(
+        "part", sa.Integer, nullable=False, server_default="0", comment="which of the step's questions this asks"
+    ),
     sa.Column("owner", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False, comment="the run's kind"),
     sa.Column("provider", sa.Text, nullable=False),
@@ -177,7 +183,13 @@ calls = sa.Table(
     sa.Column("vendor_job_id", sa.Text),
     *(
         sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
-        for name in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
+        for name in (
+            "input_tokens",
+            "output_tokens",
+            "cache_read_tokens",
+            "cache_write_5m_tokens",
+            "cache_write_1h_tokens",
+        )
     ),
     sa.Column("estimate_usd", Dollars, nullable=False),
     sa.Column("cost_usd", Dollars),

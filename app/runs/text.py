@@ -32,7 +32,8 @@ def cleaned(value: Any) -> Any:
 def cleaned_json(value: Any) -> str:
     """Write a JSON text that jsonb takes.
 
-    The fast writer refuses surrogates and integers over 64 bits, and writes NUL as an escape; only then is the value copied.
+    The fast writer refuses surrogates and integers over 64 bits, and writes NUL as an escape; only then is the value
+    copied.
 
     Raises:
         TypeError: the value is not JSON at all.

@@ -84,7 +84,15 @@ class StepWorker:
         )
         self._executor = ThreadPoolExecutor(engine.worker_threads, thread_name_prefix="handler")
         self.runner = StepRunner(
-            RunnerParts(self.journal, parts.catalog, parts.models, self._executor, parts.reader, engine.step_timeout_s, parts.caps)
+            RunnerParts(
+                self.journal,
+                parts.catalog,
+                parts.models,
+                self._executor,
+                parts.reader,
+                engine.step_timeout_s,
+                parts.caps,
+            )
         )
         self.loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[bool]] = set()
@@ -146,4 +154,3 @@ class StepWorker:
 
     def _cancel_runs(self, run_ids: list[str]) -> None:
         self.loop.call_soon_threadsafe(self.runner.cancel_runs, run_ids)
-

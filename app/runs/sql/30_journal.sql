@@ -303,21 +303,25 @@ end $$;
 create or replace function batuta_journal(p_process uuid, p_lease_s float, p_ops jsonb, out answers jsonb, out effects jsonb)
 language plpgsql as $$
 declare
-    fx batuta_effects := row(array[]::jsonb[], array[]::jsonb[], array[]::jsonb[]);
+    v_none batuta_effects := batuta_no_effects();
     v_lease interval := make_interval(secs => p_lease_s);
     v_op jsonb;
     v_answers jsonb[] := array[]::jsonb[];
+    v_effects jsonb[] := array[]::jsonb[];
     r record;
 begin
     perform 1 from runs where run_id in (select (o ->> 'run')::uuid from jsonb_array_elements(p_ops) o)
         order by run_id for update;
     for v_op in select o from jsonb_array_elements(p_ops) o loop
-        select * into r from batuta_apply(fx, p_process, v_lease, v_op);
-        fx := r.fx;
-        v_answers := v_answers || coalesce(r.answer, '{}'::jsonb);
+        -- Each begins with none: what is gathered is copied at every call, and a batch may hold hundreds.
+        select * into r from batuta_apply(v_none, p_process, v_lease, v_op);
+        v_answers := array_append(v_answers, coalesce(r.answer, '{}'::jsonb));
+        if cardinality((r.fx).sends) + cardinality((r.fx).events) + cardinality((r.fx).wakes) > 0 then
+            v_effects := array_append(v_effects, batuta_effects_json(r.fx));
+        end if;
     end loop;
     answers := to_jsonb(v_answers);
-    effects := batuta_effects_json(fx);
+    effects := to_jsonb(v_effects);
 end $$;
 
 
