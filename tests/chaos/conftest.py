@@ -1,0 +1,7 @@
+"""Runs whose processes and servers are killed."""
+
+from __future__ import annotations
+
+from tests.engine.fixtures import own_trial, trial
+
+__all__ = ["own_trial", "trial"]
