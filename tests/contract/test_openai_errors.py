@@ -57,6 +57,7 @@ EXPECTED: dict[str, tuple[Any, type[StepError]]] = {
         PersistentError,
     ),
     "WebSocketQueueFullError": (openai.WebSocketQueueFullError("full"), PersistentError),
+    "_AmbiguousModuleClientUsageError": (openai._AmbiguousModuleClientUsageError(), PersistentError),
 }
 
 

@@ -33,6 +33,12 @@ def say(simulator: Simulator, key: str = "k", **more: Any) -> Any:
         return connected.chat.completions.create(**body)
 
 
+def stream(simulator: Simulator, **more: Any) -> list[Any]:
+    messages: Any = [{"role": "user", "content": "hi"}]
+    with client(simulator) as connected:
+        return list(connected.chat.completions.create(model="gpt-6-luna", messages=messages, stream=True, **more))
+
+
 def test_the_log_keeps_order_bodies_headers_and_statuses(simulator: Simulator) -> None:
     requests.post(
         f"{simulator.base_url}/callbacks/done?x=1",
@@ -128,7 +134,7 @@ def test_an_answer_can_be_scripted_by_model_and_by_what_was_said(simulator: Simu
 
 
 def test_a_stream_comes_in_pieces_and_ends_with_its_usage(simulator: Simulator) -> None:
-    chunks = list(say(simulator, stream=True, stream_options={"include_usage": True}))
+    chunks = stream(simulator, stream_options={"include_usage": True})
 
     assert (
         "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "Simulated answer to: hi"
@@ -141,7 +147,7 @@ def test_a_stream_can_break_in_its_middle(simulator: Simulator) -> None:
     simulator.fault(CHAT, stream_error={"message": "gone", "code": 502})
 
     with pytest.raises(openai.APIError, match="gone"):
-        list(say(simulator, stream=True))
+        stream(simulator)
 
 
 @pytest.mark.parametrize(
