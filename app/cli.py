@@ -41,6 +41,8 @@ class Failing(click.Group):
             ctx.exit(UNUSABLE_SETTINGS)
         except BatutaError as error:
             click.echo(str(error), err=True)
+            for field, messages in getattr(error, "errors", {}).items():
+                click.echo(f"  {field}: {' '.join(messages)}", err=True)
             ctx.exit(FAILED)
 
 
@@ -122,12 +124,11 @@ def settings(*, check: bool) -> None:
 
 @main.command()
 def migrate() -> None:
-    """Bring the database to the newest schema."""
-    from app.commands.storage import reachable_database
-    from app.schema import upgrade_schema
+    """Bring the database to the newest schema, and give an empty one its first structures."""
+    from app.commands.storage import prepare_database, reachable_servers
 
-    with reachable_database(_settings()) as addressed:
-        upgrade_schema(addressed.storage.database_url)
+    with reachable_servers(_settings()) as addressed:
+        prepare_database(addressed)
     click.echo("the database has the newest schema")
 
 
@@ -183,6 +184,15 @@ def cancel(client: SystemClient, run: str) -> None:
     from app.commands.runs import cancel_run
 
     cancel_run(client, run, _console())
+
+
+@main.command("import-state")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def import_state(file: Path) -> None:
+    """Take over likes, dates and scores from the original orchestrator's state file."""
+    from app.commands.state import import_state as take_over
+
+    take_over(_settings(), file, _console())
 
 
 @main.group()

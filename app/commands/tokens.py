@@ -11,9 +11,7 @@ from rich.table import Table
 
 from app.access.model import Scope
 from app.access.service import TokenService
-from app.access.store import PgTokenStore
-from app.commands.storage import reachable_database
-from app.database import create_engine
+from app.commands.storage import composed, reachable_servers
 from app.schema import upgrade_schema
 from app.settings import Settings
 
@@ -21,13 +19,10 @@ from app.settings import Settings
 @contextlib.contextmanager
 def open_tokens(settings: Settings) -> Iterator[TokenService]:
     """Lend the token service on a migrated database; an embedded one is started if need be."""
-    with reachable_database(settings) as addressed:
+    with reachable_servers(settings) as addressed:
         upgrade_schema(addressed.storage.database_url)
-        engine = create_engine(addressed.storage)
-        try:
-            yield TokenService(PgTokenStore(engine), configured=settings.web.api_tokens, host=settings.web.host)
-        finally:
-            engine.dispose()
+        with composed(addressed) as application:
+            yield application.tokens
 
 
 def create_token(settings: Settings, name: str, scope: str, console: Console) -> None:

@@ -15,12 +15,13 @@ from pathlib import Path
 from types import FrameType
 
 from app.commands.client import address_of
+from app.commands.storage import composed, prepare_database
 from app.commands.welcome import Welcome
 from app.errors import BatutaError, SettingsError
 from app.formation import PROGRAMS, plan_children
-from app.schema import ROOT, upgrade_schema
+from app.schema import ROOT
 from app.servers.embedded import EmbeddedServer
-from app.servers.launch import embedded_servers, find_addresses
+from app.servers.launch import embedded_servers, with_addresses
 from app.settings import Settings
 from app.supervisor import Supervisor, Terminal, only_one
 
@@ -66,7 +67,7 @@ def become_program(settings: Settings, environ: Mapping[str, str], name: str) ->
         SettingsError: no program has the name.
         NotConfiguredError: an address is not set, and no embedded server runs.
     """
-    settings = with_embedded(_settle(settings))
+    settings = with_addresses(_settle(settings))
     children = {child.program.name: child for child in reversed(plan_children(settings))}
     if name not in children:
         raise SettingsError([f"{name!r} is none of {', '.join(program.name for program in PROGRAMS)}"])
@@ -92,17 +93,6 @@ def child_environment(settings: Settings, environ: Mapping[str, str]) -> dict[st
         "DATABASE_URL": settings.storage.database_url,
         "REDIS_URL": settings.storage.redis_url,
     }
-
-
-def with_embedded(settings: Settings) -> Settings:
-    """Fill in the addresses of the embedded servers where the settings name none."""
-    found = find_addresses(settings)
-    storage = replace(
-        settings.storage,
-        database_url=found.get("database_url", settings.storage.database_url),
-        redis_url=found.get("redis_url", settings.storage.redis_url),
-    )
-    return replace(settings, storage=storage)
 
 
 def _settle(settings: Settings) -> Settings:
@@ -140,18 +130,11 @@ def _free_port() -> int:
 
 def _prepare_database(settings: Settings, terminal: Terminal) -> None:
     terminal.say("bringing the database to the newest schema")
-    upgrade_schema(settings.storage.database_url)
-    from app.access.service import TokenService
-    from app.access.store import PgTokenStore
-    from app.database import create_engine
-
-    engine = create_engine(settings.storage)
-    try:
-        TokenService(
-            PgTokenStore(engine), configured=settings.web.api_tokens, host=settings.web.host
-        ).refuse_open_bind()
-    finally:
-        engine.dispose()
+    made = prepare_database(settings)
+    if made:
+        terminal.say(f"put {made} structures to start from into the empty catalogue")
+    with composed(settings) as application:
+        application.tokens.refuse_open_bind()
 
 
 @contextlib.contextmanager
@@ -164,7 +147,7 @@ def _servers_running(settings: Settings, terminal: Terminal) -> Iterator[Setting
             terminal.say(f"{server.name}: {'adopting the one that runs' if server.running else 'starting'}")
             server.start()
         watcher.start()
-        yield with_embedded(settings)
+        yield with_addresses(settings)
     finally:
         _stop_servers(servers, ended, watcher, terminal)
 

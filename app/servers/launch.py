@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.errors import NotConfiguredError
 from app.servers.embedded import EmbeddedServer
 from app.servers.postgres import EmbeddedPostgres
@@ -19,23 +21,23 @@ def embedded_servers(settings: Settings) -> list[EmbeddedServer]:
     return servers
 
 
-def find_addresses(settings: Settings) -> dict[str, str]:
-    """Find the running embedded servers.
-
-    Returns:
-        `database_url` and `redis_url`, each only where the settings name none.
+def with_addresses(settings: Settings) -> Settings:
+    """Fill in the addresses of the running embedded servers where the settings name none.
 
     Raises:
         NotConfiguredError: one that is needed does not run.
     """
-    found = {}
+    storage = settings.storage
     for server in embedded_servers(settings):
         variable = "DATABASE_URL" if isinstance(server, EmbeddedPostgres) else "REDIS_URL"
         if not server.running:
             raise NotConfiguredError(
-                f"{variable} is not set, and no embedded server runs under {settings.storage.data_dir}. "
+                f"{variable} is not set, and no embedded server runs under {storage.data_dir}. "
                 f"Set it, or start the system with `batuta up`.",
                 setting=variable,
             )
-        found[variable.lower()] = server.url
-    return found
+        if variable == "DATABASE_URL":
+            storage = replace(storage, database_url=server.url)
+        else:
+            storage = replace(storage, redis_url=server.url)
+    return replace(settings, storage=storage)
