@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 
@@ -53,6 +54,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=9100)
     parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that started it")
     arguments = parser.parse_args()
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # thousands of open requests, a file each
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(arguments.host, arguments.port, until_stdin_closes=arguments.until_stdin_closes))
 
