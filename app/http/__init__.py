@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g
 from flask_smorest import Api
 
 from app import __version__
@@ -99,6 +99,4 @@ def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.get("request_id", "")
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    if request.method == "POST" and response.status_code == 413:  # noqa: PLR2004
-        response.headers["Connection"] = "close"
     return response

@@ -16,11 +16,15 @@ MEDIA_TYPE = "application/json"
 PAGE_SIZE = 50
 PAGE_SIZE_MAX = 200
 _MILLIONTHS = 6
+_INTEGER_MIN, _INTEGER_MAX = -(2**63), 2**64 - 1  # what orjson writes
 
 
 def dump(value: Any) -> bytes:
     """Write JSON; times as ISO 8601, dollars as numbers to a millionth."""
-    return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    try:
+        return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        return orjson.dumps(_narrowed(value), default=_plain, option=orjson.OPT_NON_STR_KEYS)
 
 
 def answer_json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -48,3 +52,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return round(float(value), _MILLIONTHS)
     raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def _narrowed(value: Any) -> Any:
+    """Bring whole numbers beyond 64 bits back to floats: jsonb gives 1e30 back as a whole number of 31 digits."""
+    if isinstance(value, dict):
+        return {key: _narrowed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_narrowed(item) for item in value]
+    if isinstance(value, int) and not _INTEGER_MIN <= value <= _INTEGER_MAX:
+        return float(value)
+    return value

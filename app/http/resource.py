@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from marshmallow import Schema, ValidationError
     from werkzeug import Request
 
+EVENT_STREAM = "text/event-stream"
+EVENT = {
+    "type": "object",
+    "description": "One event; `data` is JSON: run_id, at, type, step_key, data.",
+    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+}
 PAGE_HEADERS = {
     "X-Pagination": {
         "schema": {"type": "string"},
@@ -156,8 +162,8 @@ class Resource:
 
 
 def _answer_schema(route: Route) -> Any:
-    if route.media != MEDIA_TYPE:
-        return {"type": "string"}
+    if route.media == EVENT_STREAM:
+        return EVENT
     return route.answer(many=route.many) if route.answer else None
 
 

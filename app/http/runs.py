@@ -11,7 +11,7 @@ from flask import Response
 from app.errors import NotFoundError
 from app.http.answers import answer_json, page_headers
 from app.http.application import application, identity
-from app.http.resource import Resource, Route
+from app.http.resource import EVENT_STREAM, Resource, Route
 from app.http.run_schemas import (
     ApprovalSchema,
     BudgetSchema,
@@ -46,9 +46,7 @@ def get_run(run_id: str) -> dict[str, Any]:
     return show(readable(run_id))
 
 
-@resource.serves(
-    Route(path="/runs/<run_id>/events", media="text/event-stream", headers=EventsHeaderSchema, problems=(503,))
-)
+@resource.serves(Route(path="/runs/<run_id>/events", media=EVENT_STREAM, headers=EventsHeaderSchema, problems=(503,)))
 def follow_events(run_id: str, headers: dict[str, Any]) -> Response:
     """Follow a run's events as they happen (server-sent events); `Last-Event-ID` goes on where a reader left off."""
     view = readable(run_id)

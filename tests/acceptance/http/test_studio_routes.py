@@ -145,6 +145,16 @@ def test_structures_are_stored_as_an_object_or_a_bare_array_and_shown_by_either_
     assert '"page_size":1' in listed.headers["X-Pagination"]
 
 
+def test_numbers_of_many_digits_come_back_as_they_were_meant(door: Door) -> None:
+    number = f"8{fresh()[:6]}"
+    entry = {
+        "structure_id": number,
+        "skeleton": "A coat",
+        "attributes": {"far": -2.5e125, "near": 1e-300, "whole": 2**63},
+    }
+    assert door.client.post("/structures", json=[entry]).get_json()[0]["attributes"] == entry["attributes"]
+
+
 def test_syncing_without_airtable_is_503_and_names_the_variable(door: Door) -> None:
     answer = door.client.post("/structures/sync", json={})
     assert (answer.status_code, answer.get_json()["code"]) == (503, "not_configured")
