@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from app.errors import SettingsError
 from app.settings import Settings
 
-LIGHT = "--without-gossip --without-mingle --without-heartbeat"
+LIGHT = "--without-gossip --without-mingle"
 INLINE_QUEUES = "inline.high,inline.medium,inline.low"
 LINEAR_QUEUES = "linear.high,linear.medium,linear.low"
 

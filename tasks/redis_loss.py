@@ -11,6 +11,8 @@ import logging
 from typing import Any
 
 import kombu
+import kombu.connection
+import kombu.message
 
 logger = logging.getLogger(__name__)
 _kombu: Any = kombu  # what is patched here, the stubs do not know
