@@ -24,6 +24,7 @@ from app.studio.model import (
 )
 from app.studio.ports import StudioBase
 from app.studio.report import BatchReporter
+from app.studio.starter import starter_structures
 from app.studio.store import StudioStore
 from app.studio.writing import PromptWriter
 
@@ -125,8 +126,12 @@ class StudioAgents:
     def score_structures(self, ctx: StepContext, _given: dict[str, Any]) -> dict[str, Any]:
         """Refresh the scores: the Optimizer's when they are a day old, else smoothed like rates.
 
+        An installation without any structure begins with the starter catalogue here at the latest.
+
         Repeat-safe: it writes the same scores over themselves; the history keeps only changes.
         """
+        if self._base is None or not self._base.has_structures:
+            self._store.catalogue.put_starter(starter_structures())
         optimizer = self._makers.optimizer
         if optimizer is None:
             return self._score_by_rates(ctx, "scores: like rates, smoothed; no learned scorer is used")

@@ -160,7 +160,7 @@ class StudioService:
             **shown,
             "liked": liked,
             "shown": shown_count,
-            "explanation": explain_rate(liked, shown_count) if cached.model_version == RATES else [],
+            "explanation": explain_rate(shown["score"]) if shown["model_version"] == RATES else [],
             "history": [
                 {"at": write_time(row["at"]), "score": row["score"], "model_version": row["model_version"]}
                 for row in history

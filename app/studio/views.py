@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from app.studio.model import Structure, like_rate
+from app.studio.model import UNKNOWN_SCORE, Structure
 
 
 def write_time(value: datetime | None) -> str | None:
@@ -32,14 +32,11 @@ def show_structure(item: Structure, scores: Mapping[str, float], model_version: 
     }
 
 
-def explain_rate(liked: int, shown: int) -> list[dict[str, Any]]:
-    """Divide a smoothed rate into what is assumed of anything and what was seen of this structure."""
+def explain_rate(score: float) -> list[dict[str, Any]]:
+    """Divide a smoothed rate into what is assumed of any structure and what was seen of this one."""
     return [
-        {"feature": "assumed before anything is seen", "contribution": 0.5},
-        {
-            "feature": f"{liked} likes of {max(shown, liked)} prompts",
-            "contribution": round(like_rate(liked, shown) - 0.5, 6),
-        },
+        {"feature": "assumed before anything is seen", "contribution": UNKNOWN_SCORE},
+        {"feature": "likes among its prompts", "contribution": round(score - UNKNOWN_SCORE, 6)},
     ]
 
 

@@ -77,6 +77,8 @@ class PgCatalogue:
 
     def put_starter(self, items: Sequence[Structure]) -> int:
         """Write structures only where there are none at all, however many processes try; give how many were written."""
+        if self.count_structures():
+            return 0
         with self._engine.begin() as connection:
             connection.execute(sa.text("lock table structures in share row exclusive mode"))
             if connection.execute(sa.select(sa.exists().select_from(structures))).scalar_one():

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.errors import ConflictError, InvalidError, NotConfiguredError, NotFoundError
-from app.studio.model import IdeaDraft, PromptDraft, Structure
+from app.studio.model import IdeaDraft, PromptDraft, Structure, like_rate
 from app.studio.ports import IdeaAnswer
 from app.studio.store import StudioStore
 from tests.integration.studio.harness import MakeStudio, Studio
@@ -65,16 +65,13 @@ def test_a_structure_shows_why_it_scores_so_and_how_that_changed(studio: Studio)
     studio.run_manual(num_prompts=40)
     for number in range(4):
         studio.service.record_like({"structure_id": 5, "record_id": f"rec{number}"})
+    expected = like_rate(4, studio.service.get_structure("5")["shown"])
     studio.run_manual(num_prompts=1)
     shown = studio.service.get_structure("5")
-    assert shown["model_version"] == "rates"
-    assert shown["score"] == pytest.approx((shown["liked"] + 1) / (shown["shown"] + 2), abs=0.1)
-    assert sum(part["contribution"] for part in shown["explanation"]) == pytest.approx(
-        (4 + 1) / (shown["shown"] + 2), abs=1e-6
-    )
-    scores = [entry["score"] for entry in shown["history"]]
-    assert len(scores) == 2
-    assert scores[1] == 0.5
+    assert (shown["liked"], shown["model_version"]) == (4, "rates")
+    assert shown["score"] == pytest.approx(expected, abs=1e-6)
+    assert sum(part["contribution"] for part in shown["explanation"]) == pytest.approx(shown["score"])
+    assert [entry["score"] for entry in shown["history"]] == [shown["score"], 0.5]
 
 
 def test_likes_count_for_a_structure_by_number_by_record_and_by_prompt(studio: Studio) -> None:
@@ -232,3 +229,11 @@ def test_an_agent_given_nonsense_says_what_it_needs(studio: Studio, given: dict[
 
     with pytest.raises(PersistentError, match="whole number"):
         studio.agents.propose_ideas(Context(RUN, "0.0", []), dict(given))
+
+
+def test_a_batch_on_an_installation_without_structures_begins_with_the_starter_catalogue(studio: Studio) -> None:
+    with studio.store.engine.begin() as connection:
+        connection.execute(sa.text("delete from structures"))
+    assert studio.run_daily(num_ideas=1, num_prompts=2)["success"]
+    assert studio.service.list_structures().total == 16
+    assert len(studio.service.scores()["scores"]) == 16
