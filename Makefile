@@ -19,7 +19,8 @@ PIP_INSTALL = TMPDIR="$(CURDIR)/var/tmp" $(BIN)/python -m pip install --quiet --
 
 RUN_STAMP := $(VENV)/.run-installed
 DEV_STAMP := $(VENV)/.dev-installed
-CHECKED := app tasks simulator tests migrations bench beat_schedule.py
+BENCH := $(VENV)/bench
+BENCH_STAMP := $(BENCH)/.installed
 
 .PHONY: help
 help: ## list the targets
@@ -102,9 +103,18 @@ coverage: $(DEV_STAMP) ## the tests, and which lines none of them reached
 prove: $(DEV_STAMP) ## the long rounds: chaos, queues, kills
 	$(BIN)/python -m pytest -m prove $(ARGS)
 
+# The peers bring much along; it stays apart, so that nothing of ours comes to lean on it.
+$(BENCH_STAMP): bench/requirements.txt requirements/dev.lock | $(BIN)/python
+	@mkdir -p var/tmp
+	@echo "installing the peers into $(BENCH) …"
+	@$(BIN)/python -m venv $(BENCH)
+	@$(subst $(BIN)/,$(BENCH)/bin/,$(PIP_INSTALL)) -r requirements/dev.lock
+	@TMPDIR="$(CURDIR)/var/tmp" $(BENCH)/bin/python -m pip install --quiet -r bench/requirements.txt
+	@touch $@
+
 .PHONY: bench
-bench: $(DEV_STAMP) ## measure against the peers; see docs/performance.md
-	$(BIN)/python -m bench $(ARGS)
+bench: $(BENCH_STAMP) ## measure against the peers; see docs/performance.md
+	$(BENCH)/bin/python -m bench $(ARGS)
 
 # --- keeping ---------------------------------------------------------------------------------------------------------
 

@@ -21,8 +21,3 @@ def upgrade_schema(database_url: str) -> None:
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
     command.upgrade(config, "head")
-
-
-def has_revisions() -> bool:
-    """Tell whether there is anything to apply."""
-    return (SCRIPTS / "env.py").is_file() and any((SCRIPTS / "versions").glob("*.py"))

@@ -6,8 +6,6 @@ database of the test's own. Tests that kill servers take `own_servers` instead, 
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import itertools
 import shutil
 import tempfile
@@ -21,8 +19,8 @@ import pytest
 import redis
 import sqlalchemy as sa
 
-from app.database import create_engine, metadata
-from app.schema import ROOT, has_revisions, upgrade_schema
+from app.database import create_engine
+from app.schema import upgrade_schema
 from app.servers import EmbeddedPostgres, EmbeddedRedis
 from app.settings import Settings
 
@@ -53,7 +51,7 @@ def servers() -> Iterator[Servers]:
 def own_servers() -> Iterator[Servers]:
     """A migrated pair for one test alone, to be killed, stopped, emptied and started at will."""
     for pair in _run_servers("batuta-own-"):
-        _migrate(pair.postgres.url)
+        upgrade_schema(pair.postgres.url)
         yield pair
 
 
@@ -61,7 +59,7 @@ def own_servers() -> Iterator[Servers]:
 def template(servers: Servers) -> str:
     """The name of the migrated database that others are cloned from."""
     _run_admin(servers.postgres, f'create database "{TEMPLATE}"')
-    _migrate(servers.postgres.url_of(TEMPLATE))
+    upgrade_schema(servers.postgres.url_of(TEMPLATE))
     return TEMPLATE
 
 
@@ -113,26 +111,6 @@ def _run_servers(prefix: str) -> Iterator[Servers]:
         postgres.stop()
         memory.stop()
         shutil.rmtree(folder)
-
-
-def _migrate(url: str) -> None:
-    if has_revisions():
-        upgrade_schema(url)
-    else:
-        _create_tables(url)
-
-
-def _create_tables(url: str) -> None:
-    for module in sorted((ROOT / "app").glob("*/tables.py")):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(f"app.{module.parent.name}.tables")
-    pool = sa.create_engine(url)
-    try:
-        with pool.begin() as connection:
-            connection.execute(sa.text("create extension if not exists vector"))
-            metadata.create_all(connection)
-    finally:
-        pool.dispose()
 
 
 def _run_admin(postgres: EmbeddedPostgres, statement: str) -> None:
