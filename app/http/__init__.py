@@ -14,6 +14,7 @@ from app.http import health, identity, pages, problems, runs, studio, tokens, wo
 from app.http.application import EXTENSION
 from app.http.bodies import BODY_LENGTH_MAX
 from app.http.schemas import ProblemSchema
+from app.http.stopping import close_on_stop
 from app.http.waiting import EXTENSION as WAITING
 from app.http.waiting import WaitingRoom
 
@@ -54,7 +55,10 @@ def create_app(application: Application | None = None) -> Flask:
     Raises:
         SettingsError: the environment cannot be used, or would let strangers in.
     """
-    application = application or _build()
+    if application is None:
+        app = create_app(_build())
+        close_on_stop(app.extensions[WAITING])
+        return app
     _refuse_open_bind(application)
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LENGTH_MAX

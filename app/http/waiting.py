@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 EXTENSION = "batuta.waiting"
 WAIT_MAX_S = 280.0
+LOOK_UP_S = 1.0
+"""How long a wait goes on without looking whether the process is asked to stop."""
+
 _WAIT = re.compile(r'wait\s*=\s*"?(\d{1,9})"?', re.IGNORECASE)
 
 
@@ -53,10 +57,20 @@ class WaitingRoom:
 
     def __init__(self, places: int) -> None:
         self._places = threading.BoundedSemaphore(max(1, places))
+        self._closing = threading.Event()
+
+    @property
+    def closing(self) -> bool:
+        """Whether the process is about to stop."""
+        return self._closing.is_set()
+
+    def close(self) -> None:
+        """Send everybody home, with where to look for what they wait for; nobody may enter any more."""
+        self._closing.set()
 
     def try_enter(self) -> bool:
         """Take a place when one is free; it must then be left."""
-        return self._places.acquire(blocking=False)
+        return not self.closing and self._places.acquire(blocking=False)
 
     def leave(self) -> None:
         """Give the place back."""
@@ -97,8 +111,16 @@ def wait_for_run(run_id: str, wait_s: float) -> RunView | None:
     """
     if wait_s <= 0:
         return None
-    with room().entered() as entered:
-        return application().runs.wait_for_end(run_id, wait_s) if entered else None
+    waiting_room, now = room(), time.monotonic()
+    ends_at = now + wait_s
+    with waiting_room.entered() as entered:
+        while entered and not waiting_room.closing and now < ends_at:
+            look_up_at = min(now + LOOK_UP_S, ends_at)
+            view = application().runs.wait_for_end(run_id, look_up_at - now)
+            now = time.monotonic()
+            if view is not None or now < look_up_at:  # None before its time: it paused, or too many wait
+                return view
+    return None
 
 
 def answer_run(run_id: str, status: RunStatus | None, default_s: float, extra: Mapping[str, Any]) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ class FakeRuns:
         self.views: dict[str, RunView] = {}
         self.requests: list[RunRequest] = []
         self.waits: list[float] = []
+        self.sleeps = False
         self.events: list[Event | None] = []
         self.ends_as: RunStatus | None = RunStatus.COMPLETED
         self.before: dict[str, Callable[[], None]] = {}
@@ -66,6 +68,8 @@ class FakeRuns:
     def wait_for_end(self, run_id: str, timeout_s: float) -> RunView | None:
         self._before("wait_for_end")
         self.waits.append(timeout_s)
+        if self.sleeps:
+            time.sleep(timeout_s)
         if self.ends_as is None:
             return None
         self.views[run_id] = replace(self.views[run_id], status=self.ends_as, finished_at=NOW)
