@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from app.errors import BatutaError, FatalError, PersistentError, ResourceError, StepError, StepParked
@@ -20,7 +20,7 @@ from app.runs.retry import Retry, decide
 from app.workflows.conditions import holds, names_in_condition
 from app.workflows.limits import DEFAULT_LIMITS
 from app.workflows.model import Task
-from app.workflows.variables import render
+from app.workflows.variables import LOOP_NAMES, render
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -288,7 +288,9 @@ def _expand(step: Claimed) -> Operation:
         raise FatalError(
             f"for_each has {len(items)} items; {DEFAULT_LIMITS.max_items} is the most.", code="for_each_too_long"
         )
-    return step.operation("expand", items=items)
+    # What only the list was read from is not handed to every item again.
+    reads = replace(step.task, for_each=None).reads() - LOOP_NAMES
+    return step.operation("expand", items=items, reads=sorted(reads))
 
 
 def _kind_of(value: Any) -> str:

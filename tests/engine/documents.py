@@ -9,7 +9,8 @@ from app.workflows.grammar import parse_workflow
 from app.workflows.model import Workflow
 
 TOOLS = (
-    "mark", "work", "nap", "flaky", "boom", "poison", "poison_once", "gate", "odd", "leave", "parks", "on_stage", "echo", "wait",
+    "mark", "work", "nap", "flaky", "boom", "poison", "poison_once", "gate", "odd", "leave", "parks", "on_stage",
+    "echo", "wait",
 )  # fmt: skip
 CATALOG = Catalog(
     models=frozenset({"fast_ai", "thinking_ai"}),

@@ -18,7 +18,7 @@ SHARED_REDIS = 255  # of a module at a time; single tests take turns from 1 on a
 
 @pytest.fixture(scope="module")
 def crew(servers: Servers, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
-    """A system with two workers for a whole module; tests look only at runs of their own and leave the workers alone."""
+    """A system with two workers for a whole module; tests look at runs of their own and leave the workers alone."""
     with _cloned(servers, template) as database_url:
         environment = {"DATABASE_URL": database_url, "REDIS_URL": _emptied(servers.redis.url_of(SHARED_REDIS))}
         with open_trial(environment, tmp_path_factory.mktemp("crew")) as opened:

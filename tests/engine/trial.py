@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,11 @@ class Trial:
         """Read the database."""
         with self.application.engine.connect() as connection:
             return [tuple(row) for row in connection.execute(sa.text(statement), values)]
+
+    def times(self, run_id: str) -> list[tuple[datetime, datetime]]:
+        """When each step began and ended, in journal order."""
+        view = self.view(run_id)
+        return [(step.started_at, step.finished_at) for step in view.steps if step.started_at and step.finished_at]
 
     def effects(self, run_id: str) -> list[tuple[str, str, int]]:
         """What the run's tools did, in order: step, what, attempt."""

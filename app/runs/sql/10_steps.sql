@@ -92,6 +92,9 @@ declare
     v_waiter record;
 begin
     delete from slot_waiters where run_id = p_run and step_key = p_key;
+    -- The names' locks first, in order: who finds none free waits in the table before we look for who waits.
+    perform 1 from slots where place = 1
+        and name in (select name from slots where run_id = p_run and step_key = p_key) order by name for update;
     for v_name in
         with freed as (
             update slots set run_id = null, step_key = null where run_id = p_run and step_key = p_key returning name
@@ -136,6 +139,9 @@ begin
         where run_id = p_run;
     if cardinality(v_step.slots) > 0 then
         fx := batuta_free_slots(fx, p_run, p_key);
+    end if;
+    if v_step.kind in ('model', 'agent') then
+        perform batuta_lose_calls(p_run, p_key);  -- stopped between writing a call and hearing of it
     end if;
     fx := batuta_note(fx, p_run, 'step_' || p_status, p_key,
         jsonb_strip_nulls(jsonb_build_object('error', p_error, 'reason', p_reason)));

@@ -27,6 +27,7 @@ begin
         select block into v_block from blocks where run_id = p_run and status = 'open';
         if found then
             fx := batuta_place(fx, p_run, v_block.block);
+            fx := batuta_settle_run(fx, p_run);  -- all that is open may wait for a person
         else
             fx := batuta_end_run(fx, p_run);
         end if;
@@ -159,6 +160,13 @@ begin
 end $$;
 
 
+-- What a retry does again: what failed, what was cancelled, and what was skipped for want of those.
+create or replace function batuta_comes_again(p_step steps) returns boolean
+language sql immutable as $$
+    select p_step.status in ('failed', 'cancelled') or (p_step.status = 'skipped' and p_step.reason is distinct from 'when')
+$$;
+
+
 -- Begin again at what failed. What completed stays, with its output and what it cost.
 create or replace function batuta_retry(inout fx batuta_effects, p_run uuid)
 language plpgsql as $$
@@ -169,12 +177,12 @@ declare
 begin
     -- A for_each with items that did not complete waits for those items again; the others keep their outputs.
     update steps p set status = 'waiting', reason = 'items', output = null, finished_at = null, deps_left = (
-            select count(*) from steps i where i.run_id = p_run and i.parent = p.key and i.status <> 'completed')
+            select count(*) from steps i where i.run_id = p_run and i.parent = p.key and batuta_comes_again(i))
         where p.run_id = p_run and p.status in ('completed', 'cancelled') and exists (
-            select 1 from steps i where i.run_id = p_run and i.parent = p.key and i.status <> 'completed');
+            select 1 from steps i where i.run_id = p_run and i.parent = p.key and batuta_comes_again(i));
     update steps set status = 'pending', reason = null, doomed = false, placed = false, owner = null, not_before = null,
         output = null, error = null, tries = '{}', crashes = 0, finished_at = null
-        where run_id = p_run and (status in ('failed', 'cancelled') or (status = 'skipped' and reason is distinct from 'when'));
+        where run_id = p_run and batuta_comes_again(steps);
     update steps s set deps_left = (
             select count(*) from steps d where d.run_id = p_run and s.key = any(d.dependents) and d.parent is null
               and d.status not in ('completed', 'skipped'))

@@ -81,6 +81,10 @@ begin
         return;
     elsif v_step.status = 'ready' or (v_step.status = 'running' and batuta_owner_is_dead(v_step.owner, p_lease)) then
         if v_step.status = 'running' then
+            if v_step.crashes >= 5 then
+                answer := '{"refused": "lost too often"}'::jsonb;  -- recovery ends it
+                return;
+            end if;
             perform batuta_lose_calls(v_step.run_id, v_step.key);
         end if;
         -- A ready step without a place came by an old message; it keeps to the block's ceiling like any other.
@@ -133,6 +137,11 @@ begin
             else tries || jsonb_build_object(v_class, coalesce((tries ->> v_class)::int, 0) + 1) end,
         not_before = clock_timestamp() + make_interval(secs => (p_op ->> 'delay_s')::float)
         where run_id = v_run and key = v_key returning block into v_block;
+    -- Who waits for money or a rate holds nobody up; a vendor's job that is alive still uses what it took.
+    if v_reason in ('budget', 'rate', 'breaker') and not exists (select 1 from calls where run_id = v_run and step_key = v_key
+            and status = 'sent' and vendor_job_id is not null) then
+        fx := batuta_free_slots(fx, v_run, v_key);
+    end if;
     fx := batuta_note(fx, v_run, case when v_reason = 'handed back' then 'step_handed_back' else 'step_parked' end, v_key,
         jsonb_strip_nulls(jsonb_build_object('reason', v_reason, 'delay_s', p_op -> 'delay_s', 'error', p_op -> 'error')));
     fx := batuta_place(fx, v_run, v_block);
@@ -162,23 +171,24 @@ create or replace function batuta_expand(inout fx batuta_effects, p_op jsonb)
 language plpgsql as $$
 declare
     v_step steps%rowtype;
+    v_count int := jsonb_array_length(p_op -> 'items');
 begin
     select * into v_step from steps where run_id = (p_op ->> 'run')::uuid and key = p_op ->> 'key';
+    fx := batuta_note(fx, v_step.run_id, 'step_expanded', v_step.key, jsonb_build_object('items', v_count));
+    if v_count = 0 then
+        fx := batuta_end_items(fx, v_step.run_id, v_step.key);
+        return;
+    end if;
     perform batuta_unplace(v_step.run_id, v_step.key);
     insert into steps (run_id, key, block, position, parent, item, item_value, kind, target, task, reads, ancestors, slots,
             queue, status)
         select v_step.run_id, v_step.key || '.' || (e.place - 1), v_step.block, v_step.position, v_step.key, e.place - 1,
-            e.value, v_step.kind, v_step.target, v_step.task, v_step.reads, v_step.ancestors, v_step.slots, v_step.queue, 'ready'
+            e.value, v_step.kind, v_step.target, v_step.task,
+            array(select jsonb_array_elements_text(p_op -> 'reads')), v_step.ancestors, v_step.slots, v_step.queue, 'ready'
         from jsonb_array_elements(p_op -> 'items') with ordinality e (value, place);
-    update steps set owner = null, status = 'waiting', reason = 'items', deps_left = jsonb_array_length(p_op -> 'items')
+    update steps set owner = null, status = 'waiting', reason = 'items', deps_left = v_count
         where run_id = v_step.run_id and key = v_step.key;
-    fx := batuta_note(fx, v_step.run_id, 'step_expanded', v_step.key,
-        jsonb_build_object('items', jsonb_array_length(p_op -> 'items')));
-    if jsonb_array_length(p_op -> 'items') = 0 then
-        fx := batuta_end_items(fx, v_step.run_id, v_step.key);
-    else
-        fx := batuta_place(fx, v_step.run_id, v_step.block);
-    end if;
+    fx := batuta_place(fx, v_step.run_id, v_step.block);
 end $$;
 
 
@@ -202,7 +212,7 @@ begin
             select place from slots where name = v_want.name and run_id is null and place <= v_want.places
             order by place limit 1 for update) returning place into v_place;
         if v_place is null then
-            fx := batuta_free_slots(fx, v_run, v_key);
+            fx := batuta_free_slots(fx, v_run, v_key);  -- all or none
             insert into slot_waiters (name, run_id, step_key) values (v_want.name, v_run, v_key) on conflict do nothing;
             update steps set slots = array(select w ->> 0 from jsonb_array_elements(p_op -> 'slots') w)
                 where run_id = v_run and key = v_key;
@@ -227,6 +237,7 @@ begin
     update steps set status = 'ready', reason = null, not_before = null
         where run_id = p_run and key = p_key and status = 'parked' returning block into v_block;
     if found then
+        delete from slot_waiters where run_id = p_run and step_key = p_key;
         fx := batuta_place(fx, p_run, v_block);
     end if;
 end $$;

@@ -17,6 +17,12 @@ declare
     v_ordinal int;
 begin
     select * into v_run from runs where run_id = (p_op ->> 'run')::uuid;
+    if v_run.cancel_requested then
+        -- Not even this one call more; the step learns of the end by finding that it is no longer its own.
+        fx := batuta_end_step(fx, v_run.run_id, v_key, 'cancelled', null, null, 'run cancelled');
+        answer := '{"fenced": true}'::jsonb;
+        return;
+    end if;
     select * into v_call from calls where run_id = v_run.run_id and step_key = v_key
         and part = coalesce((p_op ->> 'part')::int, 0)
         order by ordinal desc limit 1;

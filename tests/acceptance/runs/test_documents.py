@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 from app.runs.model import RunStatus
 from tests.engine.documents import graph, inline, linear, tool
+from tests.engine.saying import say
 from tests.engine.trial import Trial
 
 
@@ -12,19 +14,20 @@ def test_forty_inline_steps_run_one_after_another_each_seeing_the_one_before(cre
     rest = [tool("echo", f"s{n}", at=n, before=f"{{v{n - 1}.at}}", output_variable_=f"v{n}") for n in range(1, 40)]
     started = time.monotonic()
     view = crew.run([inline(first, *rest)])
-    print(f"40 inline steps: {(time.monotonic() - started) * 25:.1f} ms a step")
+    say(f"40 inline steps: {(time.monotonic() - started) * 25:.1f} ms a step")
     assert view.status is RunStatus.COMPLETED
     assert [step.output.get("before") for step in view.steps] == [None, *range(39)]
-    begun = [step.started_at for step in view.steps]
-    ended = [step.finished_at for step in view.steps]
-    assert all(end <= begin for end, begin in zip(ended, begun[1:], strict=False))
+    times = crew.times(view.run_id)
+    assert len(times) == 40
+    assert all(ended <= begun for (_, ended), (begun, _) in pairwise(times))
     assert all(step.attempts == 1 for step in view.steps)
 
 
 def test_fifty_linear_steps_run_side_by_side(crew: Trial) -> None:
     view = crew.run([linear(*(tool("nap", f"n{n}", seconds=0.5) for n in range(50)))])
     assert view.status is RunStatus.COMPLETED
-    assert max(step.started_at for step in view.steps) < min(step.finished_at for step in view.steps)
+    times = crew.times(view.run_id)
+    assert max(begun for begun, _ in times) < min(ended for _, ended in times)
 
 
 def test_a_diamond_joins_once_and_sees_both_sides(crew: Trial) -> None:
@@ -34,7 +37,13 @@ def test_a_diamond_joins_once_and_sees_both_sides(crew: Trial) -> None:
                 tool("mark", "top", value=1, output_variable_="top"),
                 tool("mark", "left", value="{top}", output_variable_="left", depends_on_=["top"]),
                 tool("mark", "right", value="{top}2", output_variable_="right", depends_on_=["top"]),
-                tool("mark", "bottom", value=["{left}", "{right}"], output_variable_="both", depends_on_=["left", "right"]),
+                tool(
+                    "mark",
+                    "bottom",
+                    value=["{left}", "{right}"],
+                    output_variable_="both",
+                    depends_on_=["left", "right"],
+                ),
             )
         ]
     )
