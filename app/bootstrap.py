@@ -18,7 +18,7 @@ from app.broker import create_celery
 from app.database import create_engine
 from app.errors import NotConfiguredError
 from app.estimating import Estimator
-from app.gateway.breaker import RedisBreaker
+from app.gateway.breaker import RedisBreaker, read_open_breakers
 from app.gateway.limiter import RedisLimiter
 from app.gateway.registry_file import read_registry
 from app.gateway.service import Gateway, utc_today
@@ -98,6 +98,13 @@ class Application:
             socket_connect_timeout=3,
             socket_timeout=10,
             health_check_interval=30,
+        )
+
+    @cached_property
+    def redis_text(self) -> redis.Redis:
+        """A client that reads texts."""
+        return redis.Redis.from_url(
+            self.settings.storage.redis_url, decode_responses=True, socket_connect_timeout=3, socket_timeout=3
         )
 
     @cached_property
@@ -185,19 +192,34 @@ class Application:
         return self.studio.status()
 
     def model_health(self) -> tuple[int, list[str]]:
-        """Count the models that can be asked, and say what is wrong with those that are configured."""
+        """Count the models that can be asked, and say what is wrong with those that are configured.
+
+        Raises:
+            RedisError: the broker does not answer.
+        """
+        if not self.providers:
+            return 0, []
         today = utc_today()
         routes = [self.registry.route(name, self.providers, today) for name in self.registry.models]
-        warnings = sorted({warning for route in routes for warning in route.warnings}) if self.providers else []
+        warnings = sorted({warning for route in routes for warning in route.warnings})
+        targets = {(target.offer.provider, target.offer.model) for route in routes for target in route.targets}
+        for breaker in read_open_breakers(self.redis_text, targets):
+            what = f"{breaker.model} of {breaker.provider}" if breaker.model else breaker.provider
+            warnings.append(f"{what} is not asked for {breaker.retry_in_s:.0f} s more: {breaker.reason}")
         return sum(bool(route.targets) for route in routes), warnings
 
     def missing_settings(self, workflow: Workflow) -> list[str]:
         """Name the variables without which a document's model steps cannot run; empty when all can."""
         found: dict[str, None] = {}
+        today = utc_today()
         for task in workflow.tasks():
-            if task.kind == "model":
-                missing = self.registry.missing_variables(task.target, self.providers, SUPPORTED_PROVIDERS)
-                found.update(dict.fromkeys(missing))
+            if (
+                task.kind != "model"
+                or self.registry.route(task.target, self.providers, today, task.fallback or None).targets
+            ):
+                continue
+            missing = self.registry.missing_variables(task.target, self.providers, SUPPORTED_PROVIDERS)
+            found.update(dict.fromkeys(missing))
         return list(found)
 
     def estimate(self, workflow: Workflow) -> Estimate:

@@ -88,7 +88,10 @@ class Health:
         """Look now."""
         checks, counts = self._look_at_database()
         checks.update(self._look_at_broker())
-        available, warnings = self._models()
+        try:
+            available, warnings = self._models()
+        except redis.RedisError:
+            available, warnings = 0, []
         return HealthReport(checks, counts, warnings, available, time.monotonic() - self._began)
 
     def _look_at_database(self) -> tuple[dict[str, str], dict[str, Any]]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, cast
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
 
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
@@ -187,25 +187,34 @@ class RedisBreaker:
             return otherwise
 
 
-def read_open_breakers(redis: SyncRedis) -> list[OpenBreaker]:
+def read_open_breakers(redis: SyncRedis, models: Iterable[tuple[str, str]]) -> list[OpenBreaker]:
     """List what is open or being tried, by name; for `/health`, where there is no loop.
 
     Args:
         redis: decodes its answers.
+        models: provider and vendor's id of each model to look at; their providers' own breakers are looked at too.
 
     Raises:
         RedisError: it does not answer.
     """
-    seconds, microseconds = redis.time()
+    places = sorted({place for provider, model in models for place in ((provider, ""), (provider, model))})
+    pipe = redis.pipeline(transaction=False)
+    pipe.time()
+    for provider, model in places:
+        pipe.hgetall(_keys(provider, model)[1 if model else 0])
+    (seconds, microseconds), *kept = pipe.execute()
     now = seconds + microseconds / 1_000_000
-    found = []
-    for key in redis.scan_iter(match=f"{PREFIX}*", count=500):
-        kept = cast("dict[str, str]", redis.hgetall(key))
-        if kept.get("state") in {"open", "half_open"}:
-            provider, _, model = key.removeprefix(PREFIX).partition(":")
-            left_s = max(0.0, float(kept.get("open_until", 0)) - now)
-            found.append(OpenBreaker(provider, model, kept.get("reason", ""), kept.get("error", ""), left_s))
-    return sorted(found, key=lambda one: (one.provider, one.model))
+    return [
+        OpenBreaker(
+            provider,
+            model,
+            one.get("reason", ""),
+            one.get("error", ""),
+            max(0.0, float(one.get("open_until", 0)) - now),
+        )
+        for (provider, model), one in zip(places, kept, strict=True)
+        if one.get("state") in {"open", "half_open"}
+    ]
 
 
 def _keys(provider: str, model: str) -> list[str]:

@@ -193,7 +193,7 @@ def test_a_person_can_read_it_with_redis_cli(redis_url: str) -> None:
     client = redis.Redis.from_url(redis_url, decode_responses=True)
 
     shown = client.hgetall("breaker:openai:gpt-6-luna")
-    listed = read_open_breakers(client)
+    listed = read_open_breakers(client, [("openai", "gpt-6-luna"), ("openai", "never-asked")])
     client.close()
 
     assert (shown["state"], shown["failures"], shown["reason"], shown["error"]) == ("open", "5", "failures", "it broke")
