@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import redis
 import redis.asyncio
+from redis import Redis
 
 from app import __version__
 from app.access.service import TokenService
@@ -90,9 +90,9 @@ class Application:
         return create_engine(self.settings.storage)
 
     @cached_property
-    def redis(self) -> redis.Redis:
+    def redis(self) -> Redis:
         """The Redis client."""
-        return redis.Redis.from_url(
+        return Redis.from_url(
             self.settings.storage.redis_url,
             max_connections=REDIS_CONNECTIONS,
             socket_connect_timeout=3,
@@ -101,9 +101,9 @@ class Application:
         )
 
     @cached_property
-    def redis_text(self) -> redis.Redis:
+    def redis_text(self) -> Redis:
         """A client that reads texts."""
-        return redis.Redis.from_url(
+        return Redis.from_url(
             self.settings.storage.redis_url, decode_responses=True, socket_connect_timeout=3, socket_timeout=3
         )
 

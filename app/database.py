@@ -43,5 +43,6 @@ def create_engine(storage: StorageSettings) -> sa.Engine:
         pool_timeout=10,
         pool_pre_ping=True,
         json_serializer=dump_json,
+        json_deserializer=orjson.loads,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "batuta", "options": "-c timezone=UTC"},
     )

@@ -67,6 +67,11 @@ class RunListener:
         with self._lock:
             return sum(len(waiters) for waiters in self._waiters.values())
 
+    @property
+    def closed(self) -> bool:
+        """Whether the process is stopping."""
+        return self._stop.is_set()
+
     @contextmanager
     def waiter(self, run_id: str) -> Iterator[Waiter | None]:
         """Register for a run's news; None when too many wait already."""
@@ -91,9 +96,13 @@ class RunListener:
                     del self._waiters[run_id]
 
     def close(self) -> None:
-        """Stop the threads and wake everybody."""
+        """Wake everybody, and stop the threads within the second they sleep."""
         self._stop.set()
-        self._notify(list(self._waiters))
+        with self._lock:
+            waited_for, threads = list(self._waiters), list(self._threads)
+        self._notify(waited_for)
+        for thread in threads:
+            thread.join(3)
 
     def _ensure_threads(self) -> None:
         # Made with the first wait, so that a process that forks after it was composed has threads of its own.

@@ -240,7 +240,7 @@ class RunService:
                     quiet_since = time.monotonic()
                 if not events and (status is None or status.ended):
                     return
-                if waiter is None:
+                if waiter is None or self._listener.closed:
                     return  # too many follow already; the client comes again with the last number it saw
                 if not events:
                     waiter.wait(HEARTBEAT_S)
