@@ -59,7 +59,7 @@ PROGRAMS: tuple[Program, ...] = (
     ),
     Program(
         "beat",
-        "celery --quiet -A tasks.celery_app beat --schedule ${DATA_DIR:-var}/beat-schedule --pidfile=",
+        "celery --quiet -A tasks.celery_app beat --pidfile=",
         stop_rank=1,
         stop_grace_s=5,
     ),

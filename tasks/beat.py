@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import redis
-from celery.beat import PersistentScheduler
+from celery.beat import Scheduler
 
 from app.health import BEAT_KEY
 from tasks.runtime import runtime_of
@@ -17,8 +17,11 @@ logger = logging.getLogger(__name__)
 WRITE_EVERY_S = 10.0
 
 
-class HeartbeatScheduler(PersistentScheduler):
-    """Celery's scheduler, and a heartbeat with when each entry is due next."""
+class HeartbeatScheduler(Scheduler):
+    """Celery's scheduler in memory, and a heartbeat with when each entry is due next.
+
+    Nothing is kept in a file: a missed firing is found by the catch-up entry, which looks at the database.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._written_at = 0.0
@@ -35,7 +38,9 @@ class HeartbeatScheduler(PersistentScheduler):
     def _write(self) -> None:
         self._written_at = time.monotonic()
         if self._client is None:
-            self._client = redis.Redis.from_url(runtime_of(self.app).settings.storage.redis_url)
+            self._client = redis.Redis.from_url(
+                runtime_of(self.app).settings.storage.redis_url, socket_connect_timeout=3, socket_timeout=3
+            )
         fields: dict[Any, Any] = {"at": f"{time.time():.3f}"}
         for name, entry in self.schedule.items():
             remaining = entry.is_due()[1]
