@@ -96,7 +96,6 @@ def plan_children(settings: Settings) -> list[Child]:
         "FLOWER_PORT": str(settings.web.flower_port),
         "WEB_THREADS": str(settings.web.threads),
         "WORKER_CONCURRENCY": str(settings.engine.worker_concurrency),
-        "DATA_DIR": shlex.quote(str(settings.storage.data_dir)),
     }
     children = []
     for program in PROGRAMS:

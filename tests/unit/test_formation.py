@@ -49,12 +49,6 @@ def test_as_many_workers_start_as_the_settings_say_each_with_a_name_of_its_own()
     assert [child.command[-1] for child in workers] == ["io1@%h", "io2@%h", "io3@%h"]
 
 
-def test_a_data_folder_with_a_space_stays_one_argument() -> None:
-    children = plan_children(Settings.from_env({"DATA_DIR": "/srv/my data"}))
-    beat = next(child for child in children if child.name == "beat")
-    assert "/srv/my data/beat-schedule" in beat.command
-
-
 def test_an_ipv6_address_is_written_in_brackets() -> None:
     children = plan_children(Settings.from_env({"HOST": "::1"}))
     assert "[::1]:8001" in next(child for child in children if child.name == "web").command
