@@ -19,12 +19,12 @@ PIP_INSTALL = TMPDIR="$(CURDIR)/var/tmp" $(BIN)/python -m pip install --quiet --
 
 RUN_STAMP := $(VENV)/.run-installed
 DEV_STAMP := $(VENV)/.dev-installed
-BENCH := $(VENV)/bench
+BENCH := var/bench/venv
 BENCH_STAMP := $(BENCH)/.installed
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16
 
 # --- installing ------------------------------------------------------------------------------------------------------
 
@@ -103,18 +103,22 @@ coverage: $(DEV_STAMP) ## the tests, and which lines none of them reached
 prove: $(DEV_STAMP) ## the long rounds: chaos, queues, kills
 	$(BIN)/python -m pytest -m prove $(ARGS)
 
-# The peers bring much along; it stays apart, so that nothing of ours comes to lean on it.
-$(BENCH_STAMP): bench/requirements.txt requirements/dev.lock | $(BIN)/python
+# The peers bring much along; they stay apart, so that nothing of ours comes to lean on them.
+$(BENCH_STAMP): requirements/run.lock bench/requirements.txt | $(BIN)/python
 	@mkdir -p var/tmp
-	@echo "installing the peers into $(BENCH) …"
+	@echo "installing what is measured into $(BENCH) …"
 	@$(BIN)/python -m venv $(BENCH)
-	@$(subst $(BIN)/,$(BENCH)/bin/,$(PIP_INSTALL)) -r requirements/dev.lock
+	@$(subst $(BIN)/,$(BENCH)/bin/,$(PIP_INSTALL)) -r requirements/run.lock
 	@TMPDIR="$(CURDIR)/var/tmp" $(BENCH)/bin/python -m pip install --quiet -r bench/requirements.txt
 	@touch $@
 
 .PHONY: bench
-bench: $(BENCH_STAMP) ## measure against the peers; see docs/performance.md
+bench: $(BENCH_STAMP) ## measure against the peers; ARGS="--n 1000 --latency 10" for the official size
 	$(BENCH)/bin/python -m bench $(ARGS)
+
+.PHONY: bench-latency
+bench-latency: $(BENCH_STAMP) ## measure what one caller feels
+	$(BENCH)/bin/python -m bench.latency $(ARGS)
 
 # --- keeping ---------------------------------------------------------------------------------------------------------
 
@@ -137,5 +141,5 @@ lock: $(DEV_STAMP) ## write the locks anew from requirements/*.in; ARGS=--upgrad
 
 .PHONY: clean
 clean: ## remove .venv and caches; the data in var/ stay
-	rm -rf $(VENV) var/cache var/tmp build dist *.egg-info
+	rm -rf $(VENV) $(BENCH) var/cache var/tmp build dist *.egg-info
 	find app tasks tests simulator migrations bench -name __pycache__ -type d -prune -exec rm -rf {} +
