@@ -281,7 +281,8 @@ def test_a_retry_does_only_the_items_that_did_not_complete(desk: Desk) -> None:
     run_id = desk.submit(
         [
             linear(
-                tool("mark", "each", for_each_=["a", "b", "skip"], output_variable_="all", when_=picks), tool("mark", "x")
+                tool("mark", "each", for_each_=["a", "b", "skip"], output_variable_="all", when_=picks),
+                tool("mark", "x"),
             ),
             inline(tool("mark", "after", value="{all}")),
         ]
@@ -337,7 +338,11 @@ def test_a_retry_in_a_graph_does_what_failed_and_what_was_skipped_for_it(desk: D
 
 def test_a_cancelled_run_can_be_retried_from_where_it_was(desk: Desk) -> None:
     run_id = desk.submit(
-        [inline(tool("mark", "a"), tool("mark", "b")), linear(tool("mark", "each", for_each_=[1, 2, 3])), inline(tool("mark", "z"))]
+        [
+            inline(tool("mark", "a"), tool("mark", "b")),
+            linear(tool("mark", "each", for_each_=[1, 2, 3])),
+            inline(tool("mark", "z")),
+        ]
     )
     hand = desk.hand()
     for key in ("a", "b"):

@@ -1,0 +1,295 @@
+"""Calls and what they cost: reserved before, settled after, bought once."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.engine.desk import Desk
+from tests.engine.documents import inline, linear, tool
+
+
+def ask(key: str) -> dict[str, Any]:
+    return {"id": key, "model": "fast_ai", "prompt": "Well?"}
+
+
+def calls(desk: Desk, run_id: str) -> list[tuple[Any, ...]]:
+    return desk.read(
+        "select step_key, ordinal, status, cost_usd from calls where run_id = :run order by step_key, ordinal",
+        run=run_id,
+    )
+
+
+def test_a_call_is_written_before_it_is_sent_and_answered_in_its_place(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))], max_cost_usd="1")
+    hand = desk.hand()
+    step = hand.must_claim(run_id, "a")
+    assert hand.reserve(step, "0.4") == {"ordinal": 1, "request": {"n": 1}}
+    row = desk.run_row(run_id)
+    assert (row.spent_usd, row.reserved_usd) == (0, Decimal("0.4"))
+    usage = {"input_tokens": 10, "output_tokens": 5, "cache_read_tokens": 3}
+    assert hand.answer(step, 1, "0.1", usage=usage) == {"settled": True}
+    row = desk.run_row(run_id)
+    assert (row.spent_usd, row.reserved_usd, row.tokens) == (Decimal("0.1"), 0, 18)
+    desk.check(run_id)
+
+
+def test_an_answered_call_is_handed_to_the_next_try_and_not_bought_again(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    dead, heir = desk.hand(), desk.hand()
+    step = dead.must_claim(run_id, "a")
+    dead.reserve(step, "0.4")
+    dead.answer(step, 1, "0.1")
+    dead.die()
+    again = heir.must_claim(run_id, "a")
+    assert heir.do(again.operation("stored_calls"))[0]["calls"] == [
+        {"ordinal": 1, "request": {"n": 1}, "answer": {"said": 1}, "cost_usd": 0.1}
+    ]
+    assert heir.reserve(again, "0.4")["answer"] == {"said": 1}
+    assert len(calls(desk, run_id)) == 1
+    desk.check(run_id)
+
+
+def test_a_call_that_was_sent_and_never_answered_is_unknown_and_stays_spent_at_its_estimate(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    dead, heir = desk.hand(), desk.hand()
+    step = dead.must_claim(run_id, "a")
+    dead.reserve(step, "0.4", request={"n": "as it was"})
+    dead.die()
+    again = heir.must_claim(run_id, "a")
+    assert calls(desk, run_id) == [("a", 1, "unknown", Decimal("0.4"))]
+    answer = heir.reserve(again, "0.4", request={"n": "rendered anew"})
+    assert answer == {"ordinal": 2, "request": {"n": "as it was"}}
+    assert desk.run_row(run_id).spent_usd == Decimal("0.4")
+    desk.check(run_id)
+
+
+def test_a_late_answer_settles_what_was_unknown_though_the_step_is_anothers(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    dead, heir = desk.hand(), desk.hand()
+    step = dead.must_claim(run_id, "a")
+    dead.reserve(step, "0.4")
+    dead.die()
+    again = heir.must_claim(run_id, "a")
+    heir.reserve(again, "0.4")
+    assert dead.answer(step, 1, "0.1") == {"settled": True}
+    heir.answer(again, 2, "0.2")
+    assert dead.answer(step, 1, "0.1") == {"settled": True}
+    assert calls(desk, run_id) == [("a", 1, "answered", Decimal("0.1")), ("a", 2, "answered", Decimal("0.2"))]
+    assert desk.run_row(run_id).spent_usd == Decimal("0.3")
+    desk.check(run_id)
+
+
+def test_an_answer_that_comes_after_the_run_has_ended_settles_too(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    hand = desk.hand()
+    step = hand.must_claim(run_id, "a")
+    hand.reserve(step, "0.4")
+    hand.fail(step)
+    assert desk.status(run_id) == "failed"
+    assert calls(desk, run_id) == [("a", 1, "unknown", Decimal("0.4"))]
+    assert desk.run_row(run_id).reserved_usd == 0
+    hand.answer(step, 1, "0.1")
+    assert desk.run_row(run_id).spent_usd == Decimal("0.1")
+    desk.check(run_id)
+
+
+def test_an_unusable_answer_is_rejected_and_stays_paid_and_the_next_ordinal_asks_anew(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    hand = desk.hand()
+    step = hand.must_claim(run_id, "a")
+    hand.reserve(step, "0.4")
+    hand.answer(step, 1, "0.1")
+    hand.answer(step, 1, "0", status="rejected", error={"message": "no JSON"})
+    assert hand.reserve(step, "0.4", request={"n": 2}, replace=True) == {"ordinal": 2, "request": {"n": 2}}
+    hand.answer(step, 2, "0.2")
+    assert [row[2] for row in calls(desk, run_id)] == ["rejected", "answered"]
+    assert desk.run_row(run_id).spent_usd == Decimal("0.3")
+    desk.check(run_id)
+
+
+def test_a_call_that_failed_before_it_was_sent_costs_nothing(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    hand = desk.hand()
+    step = hand.must_claim(run_id, "a")
+    hand.reserve(step, "0.4")
+    hand.answer(step, 1, "0", status="failed")
+    row = desk.run_row(run_id)
+    assert (row.spent_usd, row.reserved_usd) == (0, 0)
+    desk.check(run_id)
+
+
+def test_a_job_with_a_vendors_id_is_attached_again_and_never_submitted_twice(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    dead, heir = desk.hand(), desk.hand()
+    step = dead.must_claim(run_id, "a")
+    dead.reserve(step, "0.4")
+    dead.do(step.operation("answer_call", ordinal=1, vendor_job_id="job-7"))
+    dead.die()
+    again = heir.must_claim(run_id, "a")
+    assert heir.reserve(again, "0.4")["vendor_job_id"] == "job-7"
+    assert [row[:3] for row in calls(desk, run_id)] == [("a", 1, "sent")]
+    heir.answer(again, 1, "0.3")
+    desk.check(run_id)
+
+
+def test_each_question_of_a_step_has_its_own_stored_answers(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    hand = desk.hand()
+    step = hand.must_claim(run_id, "a")
+    for part in (0, 1):
+        ordinal = hand.reserve(step, "0.1", part=part)["ordinal"]
+        hand.answer(step, ordinal, "0.1")
+    stored = [hand.do(step.operation("stored_calls", part=part))[0]["calls"] for part in (0, 1)]
+    assert [[call["ordinal"] for call in each] for each in stored] == [[1], [2]]
+
+
+def test_a_call_over_the_cap_parks_its_step_and_pauses_the_run_and_a_top_up_goes_on(desk: Desk) -> None:
+    run_id = desk.submit([linear(ask("a"), ask("b"), tool("mark", "c"))], max_cost_usd="0.5")
+    hand = desk.hand()
+    a, b, c = (hand.must_claim(run_id, key) for key in "abc")
+    assert "ordinal" in hand.reserve(a, "0.4")
+    assert hand.reserve(b, "0.4") == {"parked": True, "budget": "run"}
+    assert desk.status(run_id) == "paused_budget"
+    hand.answer(a, 1, "0.4")
+    hand.finish(a)
+    hand.finish(c)
+    desk.check(run_id)
+    assert desk.command(run_id, "budget", max_cost_usd="0.9") == "running"
+    assert [send.key for send in desk.messages if send.key == "b"] == ["b", "b"]
+    again = hand.must_claim(run_id, "b")
+    assert hand.reserve(again, "0.4")["ordinal"] == 1
+    hand.answer(again, 1, "0.4")
+    hand.finish(again)
+    assert desk.status(run_id) == "completed"
+    assert [row[:3] for row in calls(desk, run_id)] == [("a", 1, "answered"), ("b", 1, "answered")]
+    desk.check(run_id)
+
+
+def test_a_top_up_that_is_still_too_small_pauses_again(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))], max_cost_usd="0.1")
+    hand = desk.hand()
+    hand.reserve(hand.must_claim(run_id, "a"), "0.4")
+    desk.command(run_id, "budget", max_cost_usd="0.2")
+    hand.reserve(hand.must_claim(run_id, "a"), "0.4")
+    assert desk.status(run_id) == "paused_budget"
+    assert calls(desk, run_id) == []
+    desk.check(run_id)
+
+
+def test_a_cap_of_nothing_allows_no_call(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))], max_cost_usd="0")
+    hand = desk.hand()
+    assert hand.reserve(hand.must_claim(run_id, "a"), "0.000001")["parked"] is True
+    assert desk.status(run_id) == "paused_budget"
+
+
+@pytest.mark.parametrize(("caps", "word"), [({"day_cap_usd": "1"}, "day"), ({"owner_cap_usd": "1"}, "owner")])
+def test_a_days_cap_holds_over_all_runs_and_gives_back_what_the_other_cap_had_reserved(
+    desk: Desk, caps: dict[str, str], word: str
+) -> None:
+    hand = desk.hand()
+    first = desk.submit([inline(ask("a"))])
+    step = hand.must_claim(first, "a")
+    assert "ordinal" in hand.reserve(step, "0.7", **caps)
+    second = desk.submit([inline(ask("a"))])
+    assert hand.reserve(hand.must_claim(second, "a"), "0.7", **caps) == {"parked": True, "budget": word}
+    assert desk.run_row(second).pause_reason == word
+    assert desk.read("select distinct reserved_usd from budgets") == [(Decimal("0.7"),)]
+    hand.answer(step, 1, "0.2")
+    assert desk.read("select name, spent_usd, reserved_usd from budgets order by name") == [
+        ("", Decimal("0.2"), 0),
+        ("tester", Decimal("0.2"), 0),
+    ]
+    assert desk.command(second, "resume") == "running"
+    assert "ordinal" in hand.reserve(hand.must_claim(second, "a"), "0.7", **caps)
+    desk.check(second)
+
+
+def test_one_owners_cap_does_not_stop_another(desk: Desk) -> None:
+    hand = desk.hand()
+    for owner, parked in (("rich", False), ("rich", True), ("other", False)):
+        run_id = desk.submit([inline(ask("a"))], owner=owner)
+        assert hand.reserve(hand.must_claim(run_id, "a"), "0.7", owner_cap_usd="1").get("parked", False) is parked
+
+
+def test_a_run_that_paused_for_the_day_goes_on_the_next_day(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    hand = desk.hand()
+    hand.reserve(hand.must_claim(run_id, "a"), "2", day_cap_usd="1")
+    hand.recover()
+    assert desk.status(run_id) == "paused_budget"
+    desk.write("update events set at = at - interval '1 day'")
+    hand.recover()
+    assert desk.status(run_id) == "running"
+    assert hand.claim(run_id, "a") is not None
+
+
+def test_a_run_that_was_paused_by_a_person_and_by_money_waits_for_both(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))], max_cost_usd="0.1")
+    hand = desk.hand()
+    step = hand.must_claim(run_id, "a")
+    desk.command(run_id, "pause")
+    hand.reserve(step, "0.4")
+    assert desk.status(run_id) == "paused"
+    assert desk.command(run_id, "budget", max_cost_usd="1") == "paused"
+    assert desk.command(run_id, "resume") == "running"
+    assert "ordinal" in hand.reserve(hand.must_claim(run_id, "a"), "0.4")
+    desk.check(run_id)
+
+
+def test_nothing_more_is_bought_for_a_cancelled_run(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    hand = desk.hand()
+    step = hand.must_claim(run_id, "a")
+    desk.cancel(run_id)
+    assert hand.reserve(step, "0.4") == {"fenced": True}
+    assert calls(desk, run_id) == []
+    assert desk.status(run_id) == "cancelled"
+    desk.check(run_id)
+
+
+def test_a_retry_of_a_failed_run_buys_nothing_twice(desk: Desk) -> None:
+    run_id = desk.submit([linear(ask("a"), ask("b"))])
+    hand = desk.hand()
+    a, b = hand.must_claim(run_id, "a"), hand.must_claim(run_id, "b")
+    for step in (a, b):
+        hand.reserve(step, "0.4")
+        hand.answer(step, 1, "0.1")
+    hand.finish(a)
+    hand.fail(b)
+    desk.command(run_id, "retry")
+    again = hand.must_claim(run_id, "b")
+    assert hand.reserve(again, "0.4")["answer"] == {"said": 1}
+    hand.finish(again)
+    assert desk.run_row(run_id).spent_usd == Decimal("0.2")
+    assert hand.claim(run_id, "a") is None
+    desk.check(run_id)
+
+
+REPORT_BY_COMPONENT = """
+SELECT component, SUM("costDollars") as total_cost, AVG("cacheHitRate") as avg_cache_hit
+FROM cost_tracking WHERE "createdAt" >= NOW() - INTERVAL '7 days' GROUP BY DATE("createdAt"), component
+"""
+REPORT_BY_USER = """
+SELECT "userId", COUNT(DISTINCT "taskId") as videos_created, AVG("costDollars") as avg_cost
+FROM cost_tracking GROUP BY "userId" ORDER BY videos_created DESC LIMIT 20
+"""
+
+
+def test_callers_own_reports_on_cost_tracking_run_as_they_stand(desk: Desk) -> None:
+    hand = desk.hand()
+    for user, cost in (("ann", "0.1"), ("ann", "0.3"), ("bob", "0.2")):
+        run_id = desk.submit([inline(ask("a"))], subject={"userId": user})
+        step = hand.must_claim(run_id, "a")
+        hand.reserve(step, "0.4", agent="writer")
+        hand.answer(step, 1, cost, usage={"input_tokens": 25, "cache_read_tokens": 75})
+        hand.finish(step)
+    lost = desk.submit([inline(ask("a"))], owner="carl")
+    hand.reserve(hand.must_claim(lost, "a"), "0.4")
+    assert desk.read(REPORT_BY_COMPONENT) == [("writer", Decimal("0.6"), Decimal("0.75"))]
+    assert desk.read(REPORT_BY_USER) == [("ann", 2, Decimal("0.2")), ("bob", 1, Decimal("0.2"))]
+    desk.write("delete from runs")
+    assert desk.read('select "userId" from cost_tracking') == [("tester",)] * 3
