@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celery.schedules import crontab
+from croniter import croniter
 
 if TYPE_CHECKING:
     from app.settings import ScheduleSettings
@@ -15,14 +16,23 @@ HOUSE_EVERY_S = 3600.0
 
 def beat_schedule(schedule: ScheduleSettings) -> dict[str, dict[str, Any]]:
     """Write beat's entries: the batch at its time, the look for a missed one, and housekeeping."""
-    minute, hour, day, month, weekday = schedule.batch_cron.split()
     options = {"queue": "control"}
     return {
         "daily-batch": {
             "task": "batuta.start_due_batch",
-            "schedule": crontab(minute=minute, hour=hour, day_of_month=day, month_of_year=month, day_of_week=weekday),
+            "schedule": as_crontab(schedule.batch_cron),
             "options": options,
         },
         "daily-batch-catch-up": {"task": "batuta.start_due_batch", "schedule": CATCH_UP_EVERY_S, "options": options},
         "housekeeping": {"task": "batuta.keep_house", "schedule": HOUSE_EVERY_S, "options": options},
     }
+
+
+def as_crontab(cron: str) -> crontab:
+    """Write a cron line as Celery keeps it.
+
+    croniter reads it first: Celery knows no name of a month and no Sunday with the number 7. Where a line limits both
+    the day and the weekday, Celery fires on days that are both, croniter on either; the catch-up starts those.
+    """
+    minute, hour, day, month, weekday = (",".join(map(str, values)) for values in croniter(cron).expanded)
+    return crontab(minute=minute, hour=hour, day_of_month=day, month_of_year=month, day_of_week=weekday)

@@ -82,7 +82,9 @@ class InvalidError(RequestError):
 
     code = "invalid"
 
-    def __init__(self, message: str = "", *, errors: dict[str, list[str]] | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, message: str = "", *, errors: dict[str, list[str]] | None = None, code: str | None = None
+    ) -> None:
         super().__init__(message or "The request is not valid.", code=code)
         self.errors = errors or {}
 
@@ -180,7 +182,9 @@ class StepError(BatutaError):
     code = "step_failed"
     error_class = "fatal"
 
-    def __init__(self, message: str = "", *, retry_after_s: float | None = None, code: str | None = None, **details: Any) -> None:
+    def __init__(
+        self, message: str = "", *, retry_after_s: float | None = None, code: str | None = None, **details: Any
+    ) -> None:
         super().__init__(message, code=code, **details)
         self.retry_after_s = retry_after_s
 

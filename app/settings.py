@@ -6,15 +6,32 @@ This is the only module that knows names of environment variables. `docs/setting
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.errors import SettingsError
+from app.setting_values import (
+    cron,
+    database_url,
+    flag,
+    level,
+    money,
+    names,
+    number,
+    redis_url,
+    text,
+    url,
+    whole,
+    zone,
+)
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_Part = TypeVar("_Part", bound="DataclassInstance")
 
 SECRET = "********"  # noqa: S105 - what is shown instead of one
 
@@ -30,150 +47,102 @@ class Variable:
     secret: bool = False
 
 
-def _text(raw: str) -> str:
-    return raw
-
-
-def _names(raw: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in raw.split(",") if part.strip())
-
-
-def _flag(raw: str) -> bool:
-    if raw.lower() in {"1", "true", "yes", "on"}:
-        return True
-    if raw.lower() in {"0", "false", "no", "off"}:
-        return False
-    raise ValueError("must be 1 or 0")
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def read(raw: str) -> int:
-        value = int(raw)
-        if not low <= value <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return value
-
-    return read
-
-
-def _number(low: float, high: float) -> Callable[[str], float]:
-    def read(raw: str) -> float:
-        value = float(raw)
-        if not low <= value <= high:  # also refuses nan
-            raise ValueError(f"must be a number from {low} to {high}")
-        return value
-
-    return read
-
-
-def _money(raw: str) -> Decimal:
-    try:
-        value = Decimal(raw)
-    except InvalidOperation:
-        raise ValueError("must be an amount of dollars") from None
-    if not value.is_finite() or value < 0:
-        raise ValueError("must be an amount of dollars, 0 or more")
-    return value
-
-
-def _url(raw: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/]+(/[^\s]*)?", raw):
-        raise ValueError("must be an http or https address")
-    return raw.rstrip("/")
-
-
-def _database_url(raw: str) -> str:
-    if not re.match(r"postgres(ql)?(\+psycopg2)?://", raw):
-        raise ValueError("must start with postgresql://")
-    return re.sub(r"^postgres(ql)?(\+psycopg2)?://", "postgresql+psycopg2://", raw)
-
-
-def _redis_url(raw: str) -> str:
-    if not re.match(r"(rediss?|unix)://", raw):
-        raise ValueError("must start with redis://, rediss:// or unix://")
-    return raw
-
-
-def _zone(raw: str) -> str:
-    try:
-        ZoneInfo(raw)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("must be the name of a time zone, such as Europe/Madrid") from None
-    return raw
-
-
-def _cron(raw: str) -> str:
-    if len(raw.split()) != 5:  # noqa: PLR2004 - minute hour day month weekday
-        raise ValueError("must have five fields: minute hour day month weekday")
-    return raw
-
-
-def _level(raw: str) -> str:
-    if raw.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
-        raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
-    return raw.upper()
-
-
 PORT_MAX = 65_535
 
 VARIABLES: tuple[Variable, ...] = (
-    Variable("HOST", _text, "127.0.0.1", "Address the web process binds to; another than loopback needs a token."),
-    Variable("PORT", _whole(1, PORT_MAX), 8001, "Port of the HTTP door."),
-    Variable("FLOWER_PORT", _whole(1, PORT_MAX), 5555, "Port of Flower under `batuta up`."),
-    Variable("API_TOKENS", _names, (), "Tokens as `name:scope:token`, comma-separated; scope is client or admin.", secret=True),
+    Variable("HOST", text, "127.0.0.1", "Address the web process binds to; another than loopback needs a token."),
+    Variable("PORT", whole(1, PORT_MAX), 8001, "Port of the HTTP door."),
+    Variable("FLOWER_PORT", whole(1, PORT_MAX), 5555, "Port of Flower under `batuta up`."),
+    Variable(
+        "API_TOKENS",
+        names,
+        (),
+        "Tokens as `name:scope:token`, comma-separated; scope is client or admin.",
+        secret=True,
+    ),
     Variable("DATA_DIR", Path, Path("var"), "Where embedded servers, assets, artifacts and logs live."),
-    Variable("DATABASE_URL", _database_url, "", "PostgreSQL 15+ with pgvector; empty: the embedded server under DATA_DIR.", secret=True),
-    Variable("REDIS_URL", _redis_url, "", "Redis 6+; empty: the embedded server under DATA_DIR.", secret=True),
-    Variable("DATABASE_POOL_SIZE", _whole(1, 200), 20, "Connections a process may hold besides its journal's own."),
-    Variable("LOG_LEVEL", _level, "INFO", "Least level that is logged."),
-    Variable("TIMEZONE", _zone, "UTC", "Zone in which BATCH_CRON is meant."),
-    Variable("BATCH_CRON", _cron, "0 6 * * *", "When the daily batch starts."),
-    Variable("BATCH_CATCH_UP_H", _number(0, 24), 6.0, "Hours after the cron instant in which a missed batch is still started."),
-    Variable("MAX_CONCURRENT_WORKFLOWS", _whole(1, 100_000), 1000, "Runs that may be under way at once; the rest wait in order."),
-    Variable("MAX_QUEUE_DEPTH", _whole(1, 10_000_000), 10_000, "Messages in all queues above which new work is refused (503)."),
-    Variable("WORKER_PROCESSES", _whole(1, 64), 2, "I/O worker processes under `batuta up`."),
-    Variable("WORKER_CONCURRENCY", _whole(1, 10_000), 1000, "Steps one I/O worker process holds at once."),
-    Variable("WORKER_THREADS", _whole(1, 1000), 32, "Threads an I/O worker keeps for agents and tools that block."),
-    Variable("WEB_THREADS", _whole(2, 1000), 32, "Threads of the web process; half of them may wait for runs."),
-    Variable("LEASE_S", _number(1, 300), 10.0, "Seconds without renewal after which a process counts as dead."),
-    Variable("STEP_TIMEOUT_S", _number(0.1, 86_400), 300.0, "Time limit of a step that sets none."),
-    Variable("EVENT_STREAM_LENGTH", _whole(10, 1_000_000), 1000, "Events a run keeps in its Redis stream."),
-    Variable("EVENT_STREAM_TTL_S", _whole(60, 31_536_000), 86_400, "Seconds after which a run's Redis stream expires."),
-    Variable("RETENTION_DAYS", _number(0.01, 36_500), 30.0, "Days an ended run is kept."),
-    Variable("CALLBACK_ALLOWED_HOSTS", _names, (), "Hosts a callback_url may name; they may be private."),
-    Variable("CALLBACK_SECRET", _text, "", "Key of the callbacks' signature.", secret=True),
-    Variable("CALLBACK_WINDOW_H", _number(0.001, 720), 24.0, "Hours for which a failing callback is tried again."),
-    Variable("EXTENSIONS", _names, (), "Modules with `register(catalog)` that bring agents and tools of your own."),
-    Variable("LIKE_THRESHOLD", _whole(1, 1_000_000), 25, "Likes that start a learning cycle."),
-    Variable("EXPLORATION_RATE", _number(0, 1), 0.2, "Share of prompts that explore."),
-    Variable("DEFAULT_BATCH_IDEAS", _whole(0, 50), 5, "Ideas of a batch when nothing else says."),
-    Variable("DEFAULT_NUM_PROMPTS", _whole(0, 500), 12, "Prompts of a batch when nothing else says."),
-    Variable("DEFAULT_RENDERER", _text, "ImageFX", "Renderer when nothing else says."),
-    Variable("STUDIO_FALLBACK", _flag, False, "Let the plain way fill in when a configured service fails."),
-    Variable("OPTIMIZER_SERVICE_URL", _url, "", "The Optimizer's address; empty: ours does the work."),
-    Variable("STRATEGIST_SERVICE_URL", _url, "", "The Strategist's address; empty: ours does the work."),
-    Variable("GENERATOR_SERVICE_URL", _url, "", "The Generator's address; empty: ours does the work."),
-    Variable("STRATEGIST_TIMEOUT_S", _number(0.1, 3600), 120.0, "Time limit of a call to the Strategist."),
-    Variable("GENERATOR_TIMEOUT_S", _number(0.1, 3600), 300.0, "Time limit of a call to the Generator."),
-    Variable("TRAIN_TIMEOUT_S", _number(0.1, 7200), 600.0, "Time limit of the Optimizer's training."),
-    Variable("SCORE_TIMEOUT_S", _number(0.1, 3600), 120.0, "Time limit of the Optimizer's scoring."),
-    Variable("UPDATE_TIMEOUT_S", _number(0.1, 3600), 30.0, "Time limit of handing preferences to the Generator."),
-    Variable("WARMUP_TIMEOUT_S", _number(0.1, 600), 60.0, "Time limit of one warm-up attempt of a remote service."),
-    Variable("AIRTABLE_API_KEY", _text, "", "Personal access token for Airtable.", secret=True),
-    Variable("AIRTABLE_BASE_ID", _text, "", "Airtable base."),
-    Variable("AIRTABLE_STRUCTURES_TABLE_ID", _text, "", "Table of structures."),
-    Variable("AIRTABLE_BATCH_SETTINGS_TABLE_ID", _text, "", "Table of the daily batch's settings."),
-    Variable("AIRTABLE_PROMPTS_TABLE_ID", _text, "", "Table of prompts."),
-    Variable("AIRTABLE_HISTORY_TABLE_ID", _text, "", "Table of the prompts' history."),
-    Variable("AIRTABLE_DESIGNERS_TABLE_ID", _text, "", "Table of designers; empty: left out."),
-    Variable("AIRTABLE_GARMENTS_TABLE_ID", _text, "", "Table of garments; empty: left out."),
-    Variable("AIRTABLE_ENDPOINT_URL", _url, "https://api.airtable.com", "Base address of Airtable's API."),
-    Variable("AIRTABLE_PENALTY_S", _number(0, 300), 30.0, "Seconds Airtable refuses everything after a 429."),
-    Variable("OPENAI_API_KEY", _text, "", "Key for OpenAI, or for any server that speaks its wire.", secret=True),
-    Variable("OPENAI_BASE_URL", _url, "", "Any OpenAI-compatible server (with /v1); a key is then optional."),
-    Variable("ORCHESTRATION_CONFIG", Path, Path("orchestration_config.json"), "Registry of models, prices, fallbacks and limits."),
-    Variable("MAX_COST_PER_DAY_DOLLARS", _money, None, "Hard limit of a day's spending of the installation; empty: none."),
-    Variable("MAX_COST_PER_OWNER_DAY_DOLLARS", _money, None, "Hard limit of a day's spending of one owner; empty: none."),
+    Variable(
+        "DATABASE_URL",
+        database_url,
+        "",
+        "PostgreSQL 15+ with pgvector; empty: the embedded server under DATA_DIR.",
+        secret=True,
+    ),
+    Variable("REDIS_URL", redis_url, "", "Redis 6+; empty: the embedded server under DATA_DIR.", secret=True),
+    Variable("DATABASE_POOL_SIZE", whole(1, 200), 20, "Connections a process may hold besides its journal's own."),
+    Variable("LOG_LEVEL", level, "INFO", "Least level that is logged."),
+    Variable("TIMEZONE", zone, "UTC", "Zone in which BATCH_CRON is meant."),
+    Variable("BATCH_CRON", cron, "0 6 * * *", "When the daily batch starts."),
+    Variable(
+        "BATCH_CATCH_UP_H",
+        number(0, 24),
+        6.0,
+        "Hours after the cron instant in which a missed batch is still started.",
+    ),
+    Variable(
+        "MAX_CONCURRENT_WORKFLOWS",
+        whole(1, 100_000),
+        1000,
+        "Runs that may be under way at once; the rest wait in order.",
+    ),
+    Variable(
+        "MAX_QUEUE_DEPTH",
+        whole(1, 10_000_000),
+        10_000,
+        "Messages in all queues above which new work is refused (503).",
+    ),
+    Variable("WORKER_PROCESSES", whole(1, 64), 2, "I/O worker processes under `batuta up`."),
+    Variable("WORKER_CONCURRENCY", whole(1, 10_000), 1000, "Steps one I/O worker process holds at once."),
+    Variable("WORKER_THREADS", whole(1, 1000), 32, "Threads an I/O worker keeps for agents and tools that block."),
+    Variable("WEB_THREADS", whole(2, 1000), 32, "Threads of the web process; half of them may wait for runs."),
+    Variable("LEASE_S", number(1, 300), 10.0, "Seconds without renewal after which a process counts as dead."),
+    Variable("STEP_TIMEOUT_S", number(0.1, 86_400), 300.0, "Time limit of a step that sets none."),
+    Variable("EVENT_STREAM_LENGTH", whole(10, 1_000_000), 1000, "Events a run keeps in its Redis stream."),
+    Variable("EVENT_STREAM_TTL_S", whole(60, 31_536_000), 86_400, "Seconds after which a run's Redis stream expires."),
+    Variable("RETENTION_DAYS", number(0.01, 36_500), 30.0, "Days an ended run is kept."),
+    Variable("CALLBACK_ALLOWED_HOSTS", names, (), "Hosts a callback_url may name; they may be private."),
+    Variable("CALLBACK_SECRET", text, "", "Key of the callbacks' signature.", secret=True),
+    Variable("CALLBACK_WINDOW_H", number(0.001, 720), 24.0, "Hours for which a failing callback is tried again."),
+    Variable("EXTENSIONS", names, (), "Modules with `register(catalog)` that bring agents and tools of your own."),
+    Variable("LIKE_THRESHOLD", whole(1, 1_000_000), 25, "Likes that start a learning cycle."),
+    Variable("EXPLORATION_RATE", number(0, 1), 0.2, "Share of prompts that explore."),
+    Variable("DEFAULT_BATCH_IDEAS", whole(0, 50), 5, "Ideas of a batch when nothing else says."),
+    Variable("DEFAULT_NUM_PROMPTS", whole(0, 500), 12, "Prompts of a batch when nothing else says."),
+    Variable("DEFAULT_RENDERER", text, "ImageFX", "Renderer when nothing else says."),
+    Variable("STUDIO_FALLBACK", flag, False, "Let the plain way fill in when a configured service fails."),
+    Variable("OPTIMIZER_SERVICE_URL", url, "", "The Optimizer's address; empty: ours does the work."),
+    Variable("STRATEGIST_SERVICE_URL", url, "", "The Strategist's address; empty: ours does the work."),
+    Variable("GENERATOR_SERVICE_URL", url, "", "The Generator's address; empty: ours does the work."),
+    Variable("STRATEGIST_TIMEOUT_S", number(0.1, 3600), 120.0, "Time limit of a call to the Strategist."),
+    Variable("GENERATOR_TIMEOUT_S", number(0.1, 3600), 300.0, "Time limit of a call to the Generator."),
+    Variable("TRAIN_TIMEOUT_S", number(0.1, 7200), 600.0, "Time limit of the Optimizer's training."),
+    Variable("SCORE_TIMEOUT_S", number(0.1, 3600), 120.0, "Time limit of the Optimizer's scoring."),
+    Variable("UPDATE_TIMEOUT_S", number(0.1, 3600), 30.0, "Time limit of handing preferences to the Generator."),
+    Variable("WARMUP_TIMEOUT_S", number(0.1, 600), 60.0, "Time limit of one warm-up attempt of a remote service."),
+    Variable("AIRTABLE_API_KEY", text, "", "Personal access token for Airtable.", secret=True),
+    Variable("AIRTABLE_BASE_ID", text, "", "Airtable base."),
+    Variable("AIRTABLE_STRUCTURES_TABLE_ID", text, "", "Table of structures."),
+    Variable("AIRTABLE_BATCH_SETTINGS_TABLE_ID", text, "", "Table of the daily batch's settings."),
+    Variable("AIRTABLE_PROMPTS_TABLE_ID", text, "", "Table of prompts."),
+    Variable("AIRTABLE_HISTORY_TABLE_ID", text, "", "Table of the prompts' history."),
+    Variable("AIRTABLE_DESIGNERS_TABLE_ID", text, "", "Table of designers; empty: left out."),
+    Variable("AIRTABLE_GARMENTS_TABLE_ID", text, "", "Table of garments; empty: left out."),
+    Variable("AIRTABLE_ENDPOINT_URL", url, "https://api.airtable.com", "Base address of Airtable's API."),
+    Variable("AIRTABLE_PENALTY_S", number(0, 300), 30.0, "Seconds Airtable refuses everything after a 429."),
+    Variable("OPENAI_API_KEY", text, "", "Key for OpenAI, or for any server that speaks its wire.", secret=True),
+    Variable("OPENAI_BASE_URL", url, "", "Any OpenAI-compatible server (with /v1); a key is then optional."),
+    Variable(
+        "ORCHESTRATION_CONFIG",
+        Path,
+        Path("orchestration_config.json"),
+        "Registry of models, prices, fallbacks and limits.",
+    ),
+    Variable(
+        "MAX_COST_PER_DAY_DOLLARS", money, None, "Hard limit of a day's spending of the installation; empty: none."
+    ),
+    Variable(
+        "MAX_COST_PER_OWNER_DAY_DOLLARS", money, None, "Hard limit of a day's spending of one owner; empty: none."
+    ),
 )
 _BY_NAME = {variable.name: variable for variable in VARIABLES}
 
@@ -306,37 +275,47 @@ class Settings:
         """
         values, problems = _read_all(environ)
         problems += [f"API_TOKENS: {problem}" for problem in _token_problems(values.get("API_TOKENS", ()))]
+        problems += _callback_problems(values)
         if problems:
             raise SettingsError(problems)
-        return cls._from_values(values)
-
-    @classmethod
-    def _from_values(cls, v: Mapping[str, Any]) -> Settings:
         return cls(
-            web=WebSettings(v["HOST"], v["PORT"], v["FLOWER_PORT"], v["WEB_THREADS"], v["API_TOKENS"]),
-            storage=StorageSettings(v["DATA_DIR"], v["DATABASE_URL"], v["REDIS_URL"], v["DATABASE_POOL_SIZE"]),
-            engine=EngineSettings(
-                v["MAX_CONCURRENT_WORKFLOWS"], v["MAX_QUEUE_DEPTH"], v["WORKER_PROCESSES"], v["WORKER_CONCURRENCY"],
-                v["WORKER_THREADS"], v["LEASE_S"], v["STEP_TIMEOUT_S"], v["EVENT_STREAM_LENGTH"], v["EVENT_STREAM_TTL_S"],
-                v["RETENTION_DAYS"], v["CALLBACK_ALLOWED_HOSTS"], v["CALLBACK_SECRET"], v["CALLBACK_WINDOW_H"],
-                v["EXTENSIONS"], v["MAX_COST_PER_DAY_DOLLARS"], v["MAX_COST_PER_OWNER_DAY_DOLLARS"],
-            ),
-            schedule=ScheduleSettings(v["TIMEZONE"], v["BATCH_CRON"], v["BATCH_CATCH_UP_H"]),
-            airtable=AirtableSettings(
-                v["AIRTABLE_API_KEY"], v["AIRTABLE_BASE_ID"], v["AIRTABLE_STRUCTURES_TABLE_ID"],
-                v["AIRTABLE_BATCH_SETTINGS_TABLE_ID"], v["AIRTABLE_PROMPTS_TABLE_ID"], v["AIRTABLE_HISTORY_TABLE_ID"],
-                v["AIRTABLE_DESIGNERS_TABLE_ID"], v["AIRTABLE_GARMENTS_TABLE_ID"], v["AIRTABLE_ENDPOINT_URL"],
-                v["AIRTABLE_PENALTY_S"],
-            ),
-            studio=StudioSettings(
-                v["LIKE_THRESHOLD"], v["EXPLORATION_RATE"], v["DEFAULT_BATCH_IDEAS"], v["DEFAULT_NUM_PROMPTS"],
-                v["DEFAULT_RENDERER"], v["STUDIO_FALLBACK"], v["OPTIMIZER_SERVICE_URL"], v["STRATEGIST_SERVICE_URL"],
-                v["GENERATOR_SERVICE_URL"], v["STRATEGIST_TIMEOUT_S"], v["GENERATOR_TIMEOUT_S"], v["TRAIN_TIMEOUT_S"],
-                v["SCORE_TIMEOUT_S"], v["UPDATE_TIMEOUT_S"], v["WARMUP_TIMEOUT_S"],
-            ),
-            models=ModelSettings(v["OPENAI_API_KEY"], v["OPENAI_BASE_URL"], v["ORCHESTRATION_CONFIG"]),
-            log_level=v["LOG_LEVEL"],
+            web=_fill(WebSettings, values),
+            storage=_fill(StorageSettings, values),
+            engine=_fill(EngineSettings, values),
+            schedule=_fill(ScheduleSettings, values),
+            airtable=_fill(AirtableSettings, values),
+            studio=_fill(StudioSettings, values),
+            models=_fill(ModelSettings, values),
+            log_level=values["LOG_LEVEL"],
         )
+
+
+# A field is filled from the variable of its own name in capitals, except these.
+_VARIABLE_OF = {
+    "threads": "WEB_THREADS",
+    "pool_size": "DATABASE_POOL_SIZE",
+    "max_cost_per_day_usd": "MAX_COST_PER_DAY_DOLLARS",
+    "max_cost_per_owner_day_usd": "MAX_COST_PER_OWNER_DAY_DOLLARS",
+    "api_key": "AIRTABLE_API_KEY",
+    "base_id": "AIRTABLE_BASE_ID",
+    "structures_table": "AIRTABLE_STRUCTURES_TABLE_ID",
+    "batch_settings_table": "AIRTABLE_BATCH_SETTINGS_TABLE_ID",
+    "prompts_table": "AIRTABLE_PROMPTS_TABLE_ID",
+    "history_table": "AIRTABLE_HISTORY_TABLE_ID",
+    "designers_table": "AIRTABLE_DESIGNERS_TABLE_ID",
+    "garments_table": "AIRTABLE_GARMENTS_TABLE_ID",
+    "endpoint_url": "AIRTABLE_ENDPOINT_URL",
+    "penalty_s": "AIRTABLE_PENALTY_S",
+    "fallback": "STUDIO_FALLBACK",
+    "optimizer_url": "OPTIMIZER_SERVICE_URL",
+    "strategist_url": "STRATEGIST_SERVICE_URL",
+    "generator_url": "GENERATOR_SERVICE_URL",
+    "registry_path": "ORCHESTRATION_CONFIG",
+}
+
+
+def _fill(part: type[_Part], values: Mapping[str, Any]) -> _Part:
+    return part(**{field.name: values[_VARIABLE_OF.get(field.name, field.name.upper())] for field in fields(part)})
 
 
 def _read_all(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
@@ -361,15 +340,32 @@ def _token_problems(tokens: tuple[str, ...]) -> list[str]:
         name, _, rest = token.partition(":")
         scope, _, secret = rest.partition(":")
         if not name or scope not in {"client", "admin"} or len(secret) < 8:  # noqa: PLR2004 - shorter can be guessed
-            problems.append(f"entry {place + 1} must read name:scope:token, scope client or admin, token of 8 characters or more")
+            problems.append(
+                f"entry {place + 1} must read name:scope:token, scope client or admin, token of 8 characters or more"
+            )
     return problems
+
+
+def _callback_problems(values: Mapping[str, Any]) -> list[str]:
+    # a value that could not be read has its own problem already
+    if values.get("CALLBACK_ALLOWED_HOSTS") and values.get("CALLBACK_SECRET") == "":
+        return ["CALLBACK_SECRET: must be set where CALLBACK_ALLOWED_HOSTS is, or receivers cannot tell who calls"]
+    return []
 
 
 def document_settings() -> str:
     """Write `docs/settings.md`: a table row a variable, in order."""
-    rows = ["# Settings", "", "Generated by `batuta settings`; every variable may be left out.", "", "| variable | default | meaning |", "|---|---|---|"]
+    rows = [
+        "# Settings",
+        "",
+        "Generated by `batuta settings`; every variable may be left out.",
+        "",
+        "| variable | default | meaning |",
+        "|---|---|---|",
+    ]
     for variable in VARIABLES:
         default = variable.default
         shown = "" if default is None else ",".join(default) if isinstance(default, tuple) else str(default)
-        rows.append(f"| `{variable.name}` | {f'`{shown}`' if shown else ''} | {variable.meaning}{' Secret.' if variable.secret else ''} |")
+        meaning = f"{variable.meaning} Secret." if variable.secret else variable.meaning
+        rows.append(f"| `{variable.name}` | {f'`{shown}`' if shown else ''} | {meaning} |")
     return "\n".join(rows) + "\n"

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from croniter import croniter
 
 from app.errors import SettingsError
-from app.settings import SECRET, VARIABLES, Settings, document_settings
+from app.settings import SECRET, VARIABLES, Settings, Variable, document_settings
+from beat_schedule import beat_schedule
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,6 +47,80 @@ def test_a_refused_secret_is_not_repeated() -> None:
 def test_a_token_that_cannot_be_one_is_refused(entry: str) -> None:
     with pytest.raises(SettingsError, match="API_TOKENS"):
         Settings.from_env({"API_TOKENS": entry})
+
+
+@pytest.mark.parametrize(
+    "cron", ["0 6 * *", "61 * * * *", "0 0 31 2 *", "0 0 31 4,6,9,11 *", "0 6 L * *", "0 6 * * mon#2", "H 6 * * *"]
+)
+def test_a_schedule_that_never_fires_or_that_celery_cannot_read_is_refused(cron: str) -> None:
+    with pytest.raises(SettingsError, match="BATCH_CRON"):
+        Settings.from_env({"BATCH_CRON": cron})
+
+
+@pytest.mark.parametrize("cron", ["*/7 1-5/2 * * *", "0 0 29 2 *", "0 6 * jan-mar mon-fri", "0 6 * * 7", "0 6 * * SUN"])
+def test_a_schedule_that_is_taken_is_one_that_beat_can_keep(cron: str) -> None:
+    entry = beat_schedule(Settings.from_env({"BATCH_CRON": cron}).schedule)["daily-batch"]
+    kept = entry["schedule"]
+    everything = (range(60), range(24), range(1, 32), range(1, 13), range(7))
+    fields_and_all = zip(croniter(cron).expanded, everything, strict=True)
+    wanted = [set(every) if field == ["*"] else set(field) for field, every in fields_and_all]
+    assert [kept.minute, kept.hour, kept.day_of_month, kept.month_of_year, kept.day_of_week] == wanted
+
+
+def test_callbacks_that_nobody_could_check_are_refused() -> None:
+    with pytest.raises(SettingsError, match="CALLBACK_SECRET"):
+        Settings.from_env({"CALLBACK_ALLOWED_HOSTS": "n8n.internal"})
+    signed = Settings.from_env({"CALLBACK_ALLOWED_HOSTS": "n8n.internal", "CALLBACK_SECRET": "s"})
+    assert signed.engine.callback_allowed_hosts == ("n8n.internal",)
+
+
+def leaves(settings: Settings) -> dict[str, Any]:
+    """Every value by its place, such as `web.port`."""
+    found: dict[str, Any] = {}
+    for part in fields(settings):
+        value = getattr(settings, part.name)
+        if is_dataclass(value):
+            found.update({f"{part.name}.{inner.name}": getattr(value, inner.name) for inner in fields(value)})
+        else:
+            found[part.name] = value
+    return found
+
+
+SAMPLES = {
+    "HOST": "::1",
+    "API_TOKENS": "n8n:client:token-4711",
+    "DATABASE_URL": "postgresql://u@h/d",
+    "REDIS_URL": "redis://h/3",
+    "LOG_LEVEL": "DEBUG",
+    "TIMEZONE": "Europe/Madrid",
+    "BATCH_CRON": "5 7 * * *",
+    "BATCH_CATCH_UP_H": "7",
+    "CALLBACK_WINDOW_H": "7",
+    "STUDIO_FALLBACK": "1",
+    "EXPLORATION_RATE": "0.7",
+}
+ABBREVIATED = {"registry_path": "ORCHESTRATION_CONFIG"}
+
+
+def sample(variable: Variable) -> str:
+    if variable.name in SAMPLES:
+        return SAMPLES[variable.name]
+    if variable.name.endswith("_URL"):
+        return f"https://{variable.name.lower()}.example"
+    if isinstance(variable.default, int | float):
+        return str(variable.default + 1)
+    return "77" if variable.default is None else variable.name
+
+
+@pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
+def test_every_variable_fills_the_one_value_that_has_its_name(variable: Variable) -> None:
+    signed = {"CALLBACK_SECRET": "signs"} if variable.name == "CALLBACK_ALLOWED_HOSTS" else {}
+    before = leaves(Settings.from_env(signed))
+    after = leaves(Settings.from_env({**signed, variable.name: sample(variable)}))
+    (changed,) = [place for place in before if before[place] != after[place]]
+    name = changed.rpartition(".")[2]
+    words = set(name.replace("usd", "dollars").split("_"))
+    assert words <= set(variable.name.lower().split("_")) or ABBREVIATED.get(name) == variable.name
 
 
 def test_secrets_do_not_show_in_a_printout() -> None:

@@ -77,6 +77,7 @@ def door(servers: Servers, template: str, tmp_path_factory: pytest.TempPathFacto
             DATA_DIR=str(tmp_path_factory.mktemp("door")),
             API_TOKENS=f"caller:client:{CLIENT},boss:admin:{ADMIN}",
             CALLBACK_ALLOWED_HOSTS="n8n.internal",
+            CALLBACK_SECRET="signs callbacks",
         )
         application = build(settings)
         yield Door(application, create_app(application))

@@ -120,7 +120,9 @@ class FakeApplication:
     """What `create_app` is handed."""
 
     settings: Settings = field(
-        default_factory=lambda: Settings.from_env({"WEB_THREADS": "4", "CALLBACK_ALLOWED_HOSTS": "n8n.internal"})
+        default_factory=lambda: Settings.from_env(
+            {"WEB_THREADS": "4", "CALLBACK_ALLOWED_HOSTS": "n8n.internal", "CALLBACK_SECRET": "signs callbacks"}
+        )
     )
     runs: FakeRuns = field(default_factory=FakeRuns)
     tokens: TokenService = field(default_factory=lambda: TokenService(MemoryTokenStore()))
