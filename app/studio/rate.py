@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 SPACING_MS = 225  # Airtable allows five requests a second and base; a little slower, since requests bunch on their way
 PATIENCE_S = 5.0  # longer waits give the worker's place back
 
-# Takes the next free moment, unless it is further away than the caller will wait. Answers [granted, wait_ms].
+# Takes the next free moment, unless it is further away than the caller will wait. Answers [granted, wait_ms, moment].
 _TAKE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local penalty = tonumber(redis.call('GET', KEYS[2]) or '0')
 local moment = math.max(now, penalty, tonumber(redis.call('GET', KEYS[1]) or '0'))
 local wait = moment - now
-if wait > tonumber(ARGV[2]) then return {0, wait} end
+if wait > tonumber(ARGV[2]) then return {0, wait, moment} end
 redis.call('SET', KEYS[1], string.format('%.0f', moment + ARGV[1]), 'PX', math.floor(wait + ARGV[1] + 1000))
-return {1, wait}
+return {1, wait, moment}
 """
 _PENALISE = """
 local time = redis.call('TIME')
@@ -75,7 +75,7 @@ class AirtableRate:
             StepParked: the turn is more than 5 s away, as during a penalty; nothing was reserved.
         """
         while True:
-            granted, wait_ms = self._take(
+            granted, wait_ms, moment = self._take(
                 keys=[self._next, self._penalty], args=[self._spacing_ms, int(PATIENCE_S * 1000)]
             )
             if not granted:
@@ -83,7 +83,8 @@ class AirtableRate:
             if wait_ms == 0:
                 return
             self._sleep(wait_ms / 1000)
-            if not self._client.exists(self._penalty):
+            # A penalty that began meanwhile ends later; the one that was waited for may still be there for a moment.
+            if int(self._client.get(self._penalty) or 0) <= moment:
                 return
 
     def penalise(self) -> None:
