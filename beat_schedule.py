@@ -17,6 +17,9 @@ HOUSE_EVERY_S = 3600.0
 def beat_schedule(schedule: ScheduleSettings) -> dict[str, dict[str, Any]]:
     """Write beat's entries: the batch at its time, the look for a missed one, and housekeeping."""
     options = {"queue": "control"}
+    housekeeping = {"task": "batuta.keep_house", "schedule": HOUSE_EVERY_S, "options": options}
+    if not schedule.batch_cron:
+        return {"housekeeping": housekeeping}
     return {
         "daily-batch": {
             "task": "batuta.start_due_batch",
@@ -24,7 +27,7 @@ def beat_schedule(schedule: ScheduleSettings) -> dict[str, dict[str, Any]]:
             "options": options,
         },
         "daily-batch-catch-up": {"task": "batuta.start_due_batch", "schedule": CATCH_UP_EVERY_S, "options": options},
-        "housekeeping": {"task": "batuta.keep_house", "schedule": HOUSE_EVERY_S, "options": options},
+        "housekeeping": housekeeping,
     }
 
 

@@ -101,7 +101,9 @@ def zone(raw: str) -> str:
 
 
 def cron(raw: str) -> str:
-    """Read a cron line that Celery and croniter understand alike, and that comes true some day."""
+    """Read a cron line that Celery and croniter understand alike, and that comes true some day; `off` is empty."""
+    if raw.lower() == "off":
+        return ""
     parts = raw.split()
     if len(parts) != 5:  # noqa: PLR2004 - minute hour day month weekday
         raise ValueError("must have five fields: minute hour day month weekday")

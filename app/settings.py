@@ -72,7 +72,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("DATABASE_POOL_SIZE", whole(1, 200), 20, "Connections a process may hold besides its journal's own."),
     Variable("LOG_LEVEL", level, "INFO", "Least level that is logged."),
     Variable("TIMEZONE", zone, "UTC", "Zone in which BATCH_CRON is meant."),
-    Variable("BATCH_CRON", cron, "0 6 * * *", "When the daily batch starts."),
+    Variable("BATCH_CRON", cron, "0 6 * * *", "When the daily batch starts; `off` leaves it to another clock."),
     Variable(
         "BATCH_CATCH_UP_H",
         number(0, 24),
@@ -195,7 +195,7 @@ class ScheduleSettings:
     """When the daily batch starts."""
 
     timezone: str
-    batch_cron: str
+    batch_cron: str  # empty: another clock starts the batch
     batch_catch_up_h: float
 
 

@@ -142,6 +142,8 @@ class BatchStarter:
             The batch that was started or joined; None when nothing is due.
         """
         now, schedule = self._now(), self._setup.schedule
+        if not schedule.batch_cron:
+            return None
         firing = due_firing(now, schedule.batch_cron, schedule.timezone, schedule.batch_catch_up_h)
         if firing is None:
             return None

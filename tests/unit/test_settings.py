@@ -67,6 +67,11 @@ def test_a_schedule_that_is_taken_is_one_that_beat_can_keep(cron: str) -> None:
     assert [kept.minute, kept.hour, kept.day_of_month, kept.month_of_year, kept.day_of_week] == wanted
 
 
+def test_a_schedule_may_be_left_to_another_clock() -> None:
+    entries = beat_schedule(Settings.from_env({"BATCH_CRON": "off"}).schedule)
+    assert [entry["task"] for entry in entries.values()] == ["batuta.keep_house"]
+
+
 def test_callbacks_that_nobody_could_check_are_refused() -> None:
     with pytest.raises(SettingsError, match="CALLBACK_SECRET"):
         Settings.from_env({"CALLBACK_ALLOWED_HOSTS": "n8n.internal"})
