@@ -174,6 +174,12 @@ declare
     v_count int := jsonb_array_length(p_op -> 'items');
 begin
     select * into v_step from steps where run_id = (p_op ->> 'run')::uuid and key = p_op ->> 'key';
+    if exists (select 1 from steps where run_id = v_step.run_id and parent = v_step.key) then
+        -- Begun before a retry: its list is what it was, and only what did not complete is done again.
+        update steps set status = 'ready' where run_id = v_step.run_id and parent = v_step.key and status = 'pending';
+        get diagnostics v_count = row_count;
+        p_op := p_op - 'items';
+    end if;
     fx := batuta_note(fx, v_step.run_id, 'step_expanded', v_step.key, jsonb_build_object('items', v_count));
     if v_count = 0 then
         fx := batuta_end_items(fx, v_step.run_id, v_step.key);
@@ -183,7 +189,7 @@ begin
     insert into steps (run_id, key, block, position, parent, item, item_value, kind, target, task, reads, ancestors, slots,
             queue, status)
         select v_step.run_id, v_step.key || '.' || (e.place - 1), v_step.block, v_step.position, v_step.key, e.place - 1,
-            e.value, v_step.kind, v_step.target, v_step.task,
+            e.value, v_step.kind, v_step.target, v_step.task || '{"for_each": []}',  -- not the whole list a thousand times
             array(select jsonb_array_elements_text(p_op -> 'reads')), v_step.ancestors, v_step.slots, v_step.queue, 'ready'
         from jsonb_array_elements(p_op -> 'items') with ordinality e (value, place);
     update steps set owner = null, status = 'waiting', reason = 'items', deps_left = v_count
