@@ -5,6 +5,7 @@ A `Desk` submits runs and commands; a `Hand` stands for one worker process with 
 
 from __future__ import annotations
 
+import copy
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -149,6 +150,17 @@ class Desk:
         hand = Hand(self.dsn, lives=lives)
         self.hands.append(hand)
         return hand
+
+    def ghost(self, dead: Hand) -> Hand:
+        """A process as it was before its death, on the same connection."""
+        ghost = copy.copy(dead)
+        ghost.messages, ghost.wakes = [], []
+        return ghost
+
+    def be_reborn(self, dead: Hand) -> None:
+        """Start a new process in place of one that died."""
+        dead.process_id = str(uuid.uuid4())
+        dead.execute(LIVES, (dead.process_id,))
 
     def set_places(self, places: int) -> None:
         """Say how many runs may be under way."""

@@ -137,6 +137,11 @@ begin
         failed_steps = failed_steps + (p_status = 'failed')::int,
         waiting_steps = waiting_steps - (v_step.status = 'waiting' and v_step.reason = 'person')::int
         where run_id = p_run;
+    if p_status in ('skipped', 'failed') and v_step.task ? 'for_each' then
+        -- items that a retry was to do again
+        update steps set status = 'skipped', reason = coalesce(p_reason, 'its for_each failed'), finished_at = clock_timestamp()
+            where run_id = p_run and parent = p_key and status = 'pending';
+    end if;
     if cardinality(v_step.slots) > 0 then
         fx := batuta_free_slots(fx, p_run, p_key);
     end if;
@@ -152,7 +157,8 @@ begin
         update steps set doomed = true
             where run_id = p_run and status in ('pending', 'ready')
               and (block > v_step.block or (block = v_step.block and (
-                    (v_type = 'inline' and position > v_step.position) or p_key = any(ancestors))));
+                    (v_type = 'inline' and position > v_step.position)
+                    or coalesce(v_step.parent, p_key) = any(ancestors))));
     elsif v_type = 'graph' and v_step.parent is null
         and (p_status = 'failed' or (p_status = 'skipped' and p_reason is distinct from 'when')) then
         update steps set doomed = true
@@ -171,8 +177,8 @@ begin
     end if;
     if cardinality(v_step.dependents) > 0 then
         update steps set deps_left = deps_left - 1,
-            status = case when deps_left = 1 and status = 'pending' then 'ready' else status end
-            where run_id = p_run and key = any(v_step.dependents);
+            status = case when deps_left = 1 then 'ready' else status end
+            where run_id = p_run and key = any(v_step.dependents) and status = 'pending';
     end if;
     if v_left = 0 then
         update blocks set status = 'done' where run_id = p_run and block = v_step.block;
@@ -190,6 +196,13 @@ language plpgsql as $$
 declare
     v_outputs jsonb;
 begin
+    -- Together they must stay under what a step's own output may be, and far under the 256 MB that jsonb takes:
+    -- an error here would be the last item's, and no write could ever end it.
+    if (select coalesce(sum(length(output::text)), 0) > 32000000 from steps where run_id = p_run and parent = p_key) then
+        fx := batuta_end_step(fx, p_run, p_key, 'failed', null, jsonb_build_object('code', 'output_too_large',
+            'class', 'fatal', 'message', 'The outputs of the items together are over 32000000 characters.'), null);
+        return;
+    end if;
     select coalesce(jsonb_agg(coalesce(output, 'null'::jsonb) order by item), '[]'::jsonb) into v_outputs
         from steps where run_id = p_run and parent = p_key;
     fx := batuta_end_step(fx, p_run, p_key, 'completed', v_outputs, null, null);
@@ -207,7 +220,7 @@ begin
         if v_block.remaining > 0 then
             update blocks set status = 'open' where run_id = p_run and block = v_block.block;
             update steps set status = 'ready'
-                where run_id = p_run and block = v_block.block and status = 'pending' and deps_left = 0;
+                where run_id = p_run and block = v_block.block and status = 'pending' and deps_left = 0 and parent is null;
             fx := batuta_note(fx, p_run, 'block_opened', null, jsonb_build_object('block', v_block.block));
             fx := batuta_place(fx, p_run, v_block.block);
             return;

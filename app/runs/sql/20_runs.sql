@@ -151,7 +151,7 @@ begin
     update steps set status = 'cancelled', reason = 'run cancelled', owner = null, placed = false, not_before = null,
         finished_at = clock_timestamp() where run_id = p_run and key = p_key;
     if v_step.parent is not null then
-        update steps set deps_left = deps_left - 1 where run_id = p_run and key = v_step.parent;
+        update steps set deps_left = deps_left - 1 where run_id = p_run and key = v_step.parent and reason = 'items';
     end if;
     if cardinality(v_step.slots) > 0 then
         fx := batuta_free_slots(fx, p_run, p_key);
@@ -175,9 +175,8 @@ declare
     v_left int;
     v_open boolean := false;
 begin
-    -- A for_each with items that did not complete waits for those items again; the others keep their outputs.
-    update steps p set status = 'waiting', reason = 'items', output = null, finished_at = null, deps_left = (
-            select count(*) from steps i where i.run_id = p_run and i.parent = p.key and batuta_comes_again(i))
+    -- A for_each with items that did not complete comes again, when its turn is, for those items alone.
+    update steps p set status = 'pending', reason = null, output = null, finished_at = null
         where p.run_id = p_run and p.status in ('completed', 'cancelled') and exists (
             select 1 from steps i where i.run_id = p_run and i.parent = p.key and batuta_comes_again(i));
     update steps set status = 'pending', reason = null, doomed = false, placed = false, owner = null, not_before = null,
@@ -187,8 +186,6 @@ begin
             select count(*) from steps d where d.run_id = p_run and s.key = any(d.dependents) and d.parent is null
               and d.status not in ('completed', 'skipped'))
         where s.run_id = p_run and s.status = 'pending' and s.parent is null;
-    -- Items are ready as soon as their for_each is expanded.
-    update steps set status = 'ready' where run_id = p_run and status = 'pending' and parent is not null;
     for v_block in select block from blocks where run_id = p_run order by block for update loop
         select count(*) into v_left from steps where run_id = p_run and block = v_block.block and parent is null
             and status not in ('completed', 'skipped');

@@ -61,7 +61,7 @@ def test_several_slots_are_taken_all_or_none(desk: Desk) -> None:
 
 
 def test_a_slot_survives_its_owners_death_and_is_the_heirs(desk: Desk) -> None:
-    run_id, hand, (a, b, _) = three(desk)
+    run_id, hand, (a, _b, _) = three(desk)
     assert want(hand, a, ("stage", 1))
     heir = desk.hand()
     hand.die()
@@ -83,7 +83,7 @@ def test_a_step_that_waits_for_money_or_a_rate_frees_its_slot(desk: Desk) -> Non
 
 
 def test_a_slot_stays_taken_while_a_vendors_job_is_alive(desk: Desk) -> None:
-    run_id, hand, (a, b, _) = three(desk)
+    _run_id, hand, (a, b, _) = three(desk)
     assert want(hand, a, ("stage", 1))
     assert not want(hand, b, ("stage", 1))
     ordinal = hand.reserve(a, "0.5")["ordinal"]
@@ -127,7 +127,7 @@ def test_who_was_woken_by_recovery_waits_no_longer_in_the_line(desk: Desk) -> No
 
 
 def test_fewer_places_than_before_let_nobody_in_beyond_them(desk: Desk) -> None:
-    run_id, hand, (a, b, c) = three(desk)
+    _run_id, hand, (a, b, c) = three(desk)
     assert want(hand, a, ("stage", 2))
     hand.finish(a)
     assert want(hand, b, ("stage", 1))

@@ -292,10 +292,12 @@ def test_a_retry_does_only_the_items_that_did_not_complete(desk: Desk) -> None:
     assert desk.status(run_id) == "partial"
     assert desk.command(run_id, "retry") == "running"
     desk.check(run_id)
-    assert [send.key for send in desk.messages] == ["each.1"]
+    assert [send.key for send in desk.messages] == ["each"]
     desk.play(hand)
     assert desk.view(run_id).variables["all"] == ["each.0", "each.1", None]
     assert desk.status(run_id) == "completed"
+    attempts = {step.key: step.attempts for step in desk.view(run_id).steps}
+    assert (attempts["each.0"], attempts["each.1"], attempts["each.2"], attempts["x"]) == (1, 2, 1, 1)
     desk.check(run_id)
 
 
@@ -357,9 +359,55 @@ def test_a_cancelled_run_can_be_retried_from_where_it_was(desk: Desk) -> None:
     desk.take_messages(hand)
     assert desk.command(run_id, "retry") == "running"
     desk.check(run_id)
-    assert {send.key for send in desk.messages} == {"each.1", "each.2"}
+    assert [send.key for send in desk.messages] == ["each"]
     desk.play(hand)
     assert desk.status(run_id) == "completed"
+    attempts = {step.key: step.attempts for step in desk.view(run_id).steps}
+    assert (attempts["a"], attempts["each.0"], attempts["each.1"], attempts["each.2"]) == (1, 1, 2, 1)
+    desk.check(run_id)
+
+
+def test_a_retried_for_each_waits_for_what_it_comes_after_and_keeps_the_list_it_had(desk: Desk) -> None:
+    run_id = desk.submit(
+        [
+            inline(
+                tool("mark", "first", for_each_=[1, 2]),
+                tool("mark", "each", value="{item}", for_each_="{list}", output_variable_="all"),
+            )
+        ],
+        {"list": ["a", "b"]},
+    )
+    hand = desk.hand()
+    desk.play(hand, {"first.1": BOOM, "each.0": BOOM})
+    desk.command(run_id, "retry")
+    assert [send.key for send in desk.messages] == ["first"]
+    assert desk.statuses(run_id)["each.0"] == "pending"
+    desk.check(run_id)
+    desk.write('update run_inputs set variables = \'{"list": ["changed"]}\'')
+    desk.play(hand)
+    assert desk.view(run_id).variables["all"] == ["each.0", "each.1"]
+    assert desk.status(run_id) == "completed"
+    desk.check(run_id)
+
+
+def test_items_that_a_retry_was_to_do_again_are_skipped_with_their_for_each(desk: Desk) -> None:
+    run_id = desk.submit(
+        [
+            inline(tool("mark", "first", for_each_=[1, 2], output_variable_="v")),
+            inline(tool("mark", "second", value="{v}", output_variable_="w")),
+            linear(tool("mark", "each", value=["{w}", "{item}"], for_each_=["a", "b"])),
+        ]
+    )
+    hand = desk.hand()
+    desk.play(hand, {"each.0": BOOM})
+    desk.write("update steps set status = 'failed' where key = 'second'")
+    desk.command(run_id, "retry")
+    desk.play(hand, {"second": BOOM})
+    assert desk.statuses(run_id) == {
+        "first": "completed", "first.0": "completed", "first.1": "completed", "second": "failed",
+        "each": "skipped", "each.0": "skipped", "each.1": "completed",
+    }  # fmt: skip
+    assert desk.status(run_id) == "partial"
     desk.check(run_id)
 
 
