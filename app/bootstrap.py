@@ -154,7 +154,7 @@ class Application:
     @cached_property
     def housekeeping(self) -> Housekeeping:
         """What is cut back every hour."""
-        return Housekeeping(self.engine, self.idempotency, self.settings.engine.retention_days)
+        return Housekeeping(self.engine, self.idempotency, self.studio.tidy, self.settings.engine.retention_days)
 
     @cached_property
     def health(self) -> Health:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from app.runs.retention import delete_old_runs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.engine import Engine
 
     from app.idempotency.service import IdempotencyService
@@ -23,11 +25,13 @@ class Housekeeping:
     Args:
         engine: the process's pool.
         idempotency: forgets expired keys.
+        tidy_studio: drops the studio's marks and claims that are past any use, and gives their number.
         retention_days: days an ended run is kept.
     """
 
     engine: Engine
     idempotency: IdempotencyService
+    tidy_studio: Callable[[], int]
     retention_days: float
 
     def keep_house(self) -> dict[str, int]:
@@ -40,6 +44,7 @@ class Housekeeping:
         counts = {
             "keys": self.idempotency.purge_expired(),
             "runs": delete_old_runs(self.engine, age_days=self.retention_days),
+            "marks": self.tidy_studio(),
         }
         logger.info("housekeeping: %s", counts)
         return counts
