@@ -22,6 +22,7 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
+from app.errors import FatalError
 from app.runs.effects import read_all_effects
 from app.runs.text import cleaned_json
 
@@ -39,7 +40,15 @@ BATCH_LIMIT = 200  # operations in a transaction: more hold their runs' rows lon
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 2.0
 STATEMENT = "select answers, effects from batuta_journal(%s, %s, %s)"
-DEADLOCK_TRIES = 5
+OPERATION_CHARACTERS_MAX = 32_000_000
+"""Four times what a step may be rendered to. Steps that join the outputs of steps double them each time; 256 MB is more
+than jsonb takes, and long before that the one writer of a process is held up for seconds by each."""
+
+BATCH_CHARACTERS = 32_000_000  # gathered before a batch is closed; a message over 1 GB ends the connection
+PROGRAM_LIMITS = "54"  # class of SQLSTATE: over a limit of PostgreSQL's own
+DEADLOCKS = frozenset({"40P01", "40001"})
+OUT_OF_MEMORY = "53200"
+BOUNDED_TRIES = 5
 
 
 class _Entry:
@@ -91,11 +100,12 @@ class JournalWriter:
 
         Raises:
             TypeError: the operation holds what is not JSON.
+            FatalError: it is over `OPERATION_CHARACTERS_MAX` (`output_too_large`).
             psycopg2.Error: the operation itself cannot be written; it alone, not its neighbours in the batch.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
-        self._entries.put(_Entry(cleaned_json(operation), loop, future))
+        self._entries.put(_Entry(_written(operation), loop, future))
         return await future
 
     def write_soon(self, operation: Operation) -> None:
@@ -109,12 +119,14 @@ class JournalWriter:
                 return
             batch = [first]
             stop = False
-            while len(batch) < BATCH_LIMIT and not self._entries.empty():
+            characters = len(first.text)
+            while len(batch) < BATCH_LIMIT and characters < BATCH_CHARACTERS and not self._entries.empty():
                 entry = self._entries.get()
                 if entry is None:
                     stop = True
                     break
                 batch.append(entry)
+                characters += len(entry.text)
             self._write_batch(batch)
             if stop:
                 return
@@ -139,10 +151,12 @@ class JournalWriter:
             try:
                 answers, effects = self._send(text)
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+                if not _may_pass(error):
+                    raise
                 tries += 1
                 self._disconnect()
-                deadlock = getattr(error, "pgcode", None) in {"40P01", "40001"}
-                if (deadlock and tries >= DEADLOCK_TRIES) or (self._closing and not deadlock):
+                deadlock = error.pgcode in DEADLOCKS
+                if (_is_bounded(error) and tries >= BOUNDED_TRIES) or (self._closing and not deadlock):
                     raise
                 logger.warning("The journal waits for the database: %s", str(error).splitlines()[0])
                 time.sleep(0 if deadlock else delay_s)
@@ -168,6 +182,30 @@ class JournalWriter:
             except psycopg2.Error:
                 logger.debug("closing a broken connection failed", exc_info=True)
             self._connection = None
+
+
+def _written(operation: Operation) -> str:
+    text = cleaned_json(operation)
+    # An answer of a vendor's is paid for and bounded by the vendor; it is kept whatever its size.
+    if len(text) > OPERATION_CHARACTERS_MAX and operation["op"] != "answer_call":
+        raise FatalError(
+            f"The step's data are over {OPERATION_CHARACTERS_MAX} characters; make them smaller, or fewer.",
+            code="output_too_large",
+        )
+    return text
+
+
+def _may_pass(error: psycopg2.Error) -> bool:
+    """Whether the same batch can be written later; what is over one of PostgreSQL's limits never can.
+
+    The driver calls both an OperationalError. Trying the second kind again would stop every run of the process.
+    """
+    return error.pgcode is None or not error.pgcode.startswith(PROGRAM_LIMITS)
+
+
+def _is_bounded(error: psycopg2.Error) -> bool:
+    # A deadlock is gone at once; memory that is still short after some tries is what the batch itself asks for.
+    return error.pgcode in DEADLOCKS or error.pgcode == OUT_OF_MEMORY
 
 
 def connect(dsn: str) -> psycopg2.extensions.connection:

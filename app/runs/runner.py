@@ -165,10 +165,12 @@ class StepRunner:
             return await self._journal.write(operation)
         except Exception as error:  # an outcome that cannot be written must not leave the step running for ever
             logger.exception("the outcome of step %s of run %s cannot be stored", step.key, step.run_id)
-            message = f"The step's outcome cannot be stored ({type(error).__name__})."
-            return await self._journal.write(
-                step.operation("finish", status="failed", error={"code": "unstorable", "message": message})
-            )
+            if isinstance(error, StepError):
+                described = {"code": error.code, "message": str(error)}
+            else:
+                message = f"The step's outcome cannot be stored ({type(error).__name__})."
+                described = {"code": "unstorable", "message": message}
+            return await self._journal.write(step.operation("finish", status="failed", error=described))
 
     async def _perform(self, step: Claimed) -> Operation:
         skip = _skip(step)
