@@ -119,6 +119,9 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("SCORE_TIMEOUT_S", number(0.1, 3600), 120.0, "Time limit of the Optimizer's scoring."),
     Variable("UPDATE_TIMEOUT_S", number(0.1, 3600), 30.0, "Time limit of handing preferences to the Generator."),
     Variable("WARMUP_TIMEOUT_S", number(0.1, 600), 60.0, "Time limit of one warm-up attempt of a remote service."),
+    Variable("FEEDBACK_THRESHOLD", whole(1, 1_000_000), 1, "Feedbacks on assignments that start a training."),
+    Variable("MEETING_REST_WEEKS", whole(0, 520), 2, "Weeks between two duties of a person in meetings."),
+    Variable("MEETING_TIME_LIMIT_S", number(0.1, 120), 20.0, "Seconds a meeting may be computed; then 503."),
     Variable("AIRTABLE_API_KEY", text, "", "Personal access token for Airtable.", secret=True),
     Variable("AIRTABLE_BASE_ID", text, "", "Airtable base."),
     Variable("AIRTABLE_STRUCTURES_TABLE_ID", text, "", "Table of structures."),
@@ -251,6 +254,15 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
+class AssignmentSettings:
+    """Who takes a task: learning from feedback, and meetings."""
+
+    feedback_threshold: int
+    meeting_rest_weeks: int
+    meeting_time_limit_s: float
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything the environment says."""
 
@@ -260,6 +272,7 @@ class Settings:
     schedule: ScheduleSettings
     airtable: AirtableSettings
     studio: StudioSettings
+    assignments: AssignmentSettings
     models: ModelSettings
     log_level: str
 
@@ -285,6 +298,7 @@ class Settings:
             schedule=_fill(ScheduleSettings, values),
             airtable=_fill(AirtableSettings, values),
             studio=_fill(StudioSettings, values),
+            assignments=_fill(AssignmentSettings, values),
             models=_fill(ModelSettings, values),
             log_level=values["LOG_LEVEL"],
         )
