@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from app.database import create_engine
 from app.schema import upgrade_schema
 from app.servers import EmbeddedPostgres, EmbeddedRedis
 from app.settings import Settings
+
+pytest_plugins = ["tests.simulator_fixtures"]
 
 TEMPLATE = "batuta_template"
 REDIS_DATABASES = 256  # one a test, in turn
@@ -66,20 +69,14 @@ def template(servers: Servers) -> str:
 @pytest.fixture
 def database_url(servers: Servers, template: str) -> Iterator[str]:
     """A fresh migrated database."""
-    name = f"test_{uuid.uuid4().hex}"
-    _run_admin(servers.postgres, f'create database "{name}" template "{template}"')
-    yield servers.postgres.url_of(name)
-    _run_admin(servers.postgres, f'drop database if exists "{name}" with (force)')
+    with cloned_database(servers, template) as url:
+        yield url
 
 
 @pytest.fixture
 def redis_url(servers: Servers) -> str:
     """A numbered database of Redis, emptied."""
-    url = servers.redis.url_of(next(_redis_numbers))
-    client = redis.Redis.from_url(url)
-    client.flushdb()
-    client.close()
-    return url
+    return emptied(servers.redis.url_of(next(_redis_numbers)))
 
 
 @pytest.fixture
@@ -94,6 +91,25 @@ def engine(settings: Settings) -> Iterator[sa.Engine]:
     pool = create_engine(settings.storage)
     yield pool
     pool.dispose()
+
+
+@contextmanager
+def cloned_database(servers: Servers, template: str) -> Iterator[str]:
+    """A migrated database for as long as its block lasts."""
+    name = f"test_{uuid.uuid4().hex}"
+    _run_admin(servers.postgres, f'create database "{name}" template "{template}"')
+    try:
+        yield servers.postgres.url_of(name)
+    finally:
+        _run_admin(servers.postgres, f'drop database if exists "{name}" with (force)')
+
+
+def emptied(redis_url: str) -> str:
+    """The same address, with nothing left behind it."""
+    client = redis.Redis.from_url(redis_url)
+    client.flushdb()
+    client.close()
+    return redis_url
 
 
 _redis_numbers = itertools.cycle(range(1, REDIS_DATABASES))

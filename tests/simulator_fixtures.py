@@ -1,4 +1,4 @@
-"""Fixtures around the simulator; a conftest takes them in with `pytest_plugins = ["tests.simulator_fixtures"]`."""
+"""Fixtures around the simulator, for every test: `tests/conftest.py` takes them in."""
 
 from __future__ import annotations
 

@@ -87,35 +87,20 @@ def _build(batch: str, asked: Asked, *, syncs: bool, warms_up: bool) -> Workflow
 
 def answer_daily_batch(view: RunView) -> dict[str, Any]:
     """Shape what `POST /events/daily_batch` answers once the run has ended."""
-    report = view.variables.get("report")
-    if isinstance(report, dict):
-        return report
-    return {
-        "success": False,
-        "retrain_triggered": False,
-        "ideas_generated": 0,
-        "prompts_generated": 0,
-        "prompts_written": 0,
-        "summary": "",
-        "error": _explain_end(view),
-        "degraded": [],
-    }
+    return _report_of(view, {"ideas_generated": 0, "summary": ""})
 
 
 def answer_manual_generation(view: RunView) -> dict[str, Any]:
     """Shape what `POST /events/manual_generate` answers once the run has ended."""
+    return _report_of(view, {"renderer": (view.variables.get("asked") or {}).get("renderer") or ""})
+
+
+def _report_of(view: RunView, own: dict[str, Any]) -> dict[str, Any]:
     report = view.variables.get("report")
     if isinstance(report, dict):
         return report
-    return {
-        "success": False,
-        "retrain_triggered": False,
-        "prompts_generated": 0,
-        "prompts_written": 0,
-        "renderer": (view.variables.get("asked") or {}).get("renderer") or "",
-        "error": _explain_end(view),
-        "degraded": [],
-    }
+    unmade = {"success": False, "retrain_triggered": False, "prompts_generated": 0, "prompts_written": 0}
+    return {**unmade, **own, "error": _explain_end(view), "degraded": []}
 
 
 def _explain_end(view: RunView) -> str:

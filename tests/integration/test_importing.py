@@ -35,32 +35,19 @@ print(count)
 """
 
 
+def run_watched(program: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-B", "-c", program]
+    return subprocess.run(command, cwd=ROOT, env={}, capture_output=True, text=True, timeout=120, check=False)
+
+
 def test_every_module_can_be_imported_with_no_environment_and_no_network() -> None:
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", PROGRAM],
-        cwd=ROOT,
-        env={},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_watched(PROGRAM)
     assert done.returncode == 0, done.stderr
     written = {path for package in ("app", "tasks") for path in (ROOT / package).rglob("*.py")}
     assert int(done.stdout) == len(written) - 2 + 1  # without the two roots, with beat_schedule
 
 
 def test_a_module_that_reaches_out_would_be_seen() -> None:
-    reaching = PROGRAM.replace(
-        'importlib.import_module("beat_schedule")', "import socket; socket.create_connection(('127.0.0.1', 9))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", reaching],
-        cwd=ROOT,
-        env={},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    reaching = "import socket; socket.create_connection(('127.0.0.1', 9))"
+    done = run_watched(PROGRAM.replace('importlib.import_module("beat_schedule")', reaching))
     assert "importing does socket." in done.stderr

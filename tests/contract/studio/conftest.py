@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from tests.integration.studio.harness import make_studio, studio
-from tests.simulator_fixtures import simulator, simulator_process
 
-__all__ = ["make_studio", "simulator", "simulator_process", "studio"]
+__all__ = ["make_studio", "studio"]
