@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -82,7 +83,7 @@ def test_a_cancel_against_a_finish_ends_the_run_and_needs_no_second_try(desk: De
             [linear(tool("mark", "a"), tool("mark", "b")), linear(*(tool("mark", f"c{n}") for n in range(5)))]
         )
         step = hand.must_claim(run_id, "a")
-        at_once(lambda step=step: hand.finish(step), lambda run_id=run_id: desk.cancel(run_id))
+        at_once(partial(hand.finish, step), partial(desk.cancel, run_id))
         assert desk.status(run_id) == "cancelled"
         desk.check(run_id)
 
@@ -90,7 +91,7 @@ def test_a_cancel_against_a_finish_ends_the_run_and_needs_no_second_try(desk: De
 def test_two_cancels_at_once_are_one(desk: Desk) -> None:
     for _ in range(ROUNDS):
         run_id = desk.submit([linear(tool("mark", "a"), tool("mark", "b"))])
-        at_once(lambda run_id=run_id: desk.cancel(run_id), lambda run_id=run_id: desk.cancel(run_id))
+        at_once(partial(desk.cancel, run_id), partial(desk.cancel, run_id))
         assert desk.status(run_id) == "cancelled"
         assert desk.events(run_id).count(("run_cancelled", None)) == 1
         desk.check(run_id)
@@ -101,8 +102,8 @@ def test_an_approval_is_given_once_though_two_say_yes_and_no_at_once(desk: Desk)
         run_id = desk.submit([inline(approval("ask"))])
         wait_for_person(desk, run_id, "ask")
         said = at_once(
-            lambda run_id=run_id: desk.command(run_id, "approve", key="ask", approved=True, output=1),
-            lambda run_id=run_id: desk.command(run_id, "approve", key="ask", approved=False, output=None),
+            partial(desk.command, run_id, "approve", key="ask", approved=True, output=1),
+            partial(desk.command, run_id, "approve", key="ask", approved=False, output=None),
         )
         assert sum(answer is not None for answer in said) == 1
         assert desk.events(run_id).count(("step_judged", "ask")) == 1
@@ -120,8 +121,8 @@ def test_a_slot_that_is_freed_while_another_parks_for_it_wakes_it(desk: Desk) ->
         coming = comer.must_claim(runs[2], "a")
         at_once(
             # The second place, so that the two transactions touch different rows.
-            lambda step=held[1]: holder.finish(step),
-            lambda step=coming, name=name: comer.do(step.operation("slots", slots=[[name, 2]])),
+            partial(holder.finish, held[1]),
+            partial(comer.do, coming.operation("slots", slots=[[name, 2]])),
         )
         got = desk.read("select count(*) from slots where name = :n and run_id = :run", n=name, run=runs[2]) == [(1,)]
         woken = (runs[2], "a") in [*holder.wakes, *comer.wakes]
@@ -173,8 +174,8 @@ def test_a_top_up_at_the_moment_of_parking_is_not_lost(desk: Desk) -> None:
         run_id = desk.submit([inline({"id": "a", "model": "fast_ai", "prompt": "?"})], max_cost_usd="0.1")
         step = hand.must_claim(run_id, "a")
         answer, _ = at_once(
-            lambda step=step: hand.reserve(step, "0.5"),
-            lambda run_id=run_id: desk.command(run_id, "budget", max_cost_usd="1"),
+            partial(hand.reserve, step, "0.5"),
+            partial(desk.command, run_id, "budget", max_cost_usd="1"),
         )
         assert desk.status(run_id) == "running"
         assert "ordinal" in answer or hand.claim(run_id, "a") is not None
