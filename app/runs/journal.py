@@ -17,11 +17,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
+from app.database import read_json
 from app.errors import FatalError
 from app.runs.effects import read_all_effects
 from app.runs.text import cleaned_json
@@ -212,7 +212,7 @@ def connect(dsn: str) -> psycopg2.extensions.connection:
     """Open an autocommit connection that reads jsonb with the fast parser."""
     connection = psycopg2.connect(dsn, connect_timeout=5, application_name="batuta journal", options="-c timezone=UTC")
     connection.autocommit = True
-    psycopg2.extras.register_default_jsonb(connection, loads=orjson.loads)
+    psycopg2.extras.register_default_jsonb(connection, loads=read_json)
     return connection
 
 

@@ -23,14 +23,13 @@ from app.workflows.model import Task
 from app.workflows.variables import LOOP_NAMES, render
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from concurrent.futures import Executor
-
     from app.runs.journal import Answer, JournalWriter, Operation
     from app.runs.ports import Handler, HandlerCatalog, ModelSteps, StepReader
+    from app.runs.threads import HandlerThreads
 
 logger = logging.getLogger(__name__)
 
+Place = tuple[str, str, int]  # run, step, fence
 HANDED_BACK = "handed back"
 RUN_CANCELLED = "run cancelled"
 
@@ -66,7 +65,7 @@ class RunnerParts:
         journal: writes operations.
         catalog: agents and tools.
         models: does model steps; None when no gateway is composed.
-        executor: threads for handlers that block.
+        threads: for handlers that block.
         reader: reads the steps of a run, for handlers that ask.
         step_timeout_s: limit of a step that sets none.
         caps: limits of the day's spending.
@@ -75,7 +74,7 @@ class RunnerParts:
     journal: JournalWriter
     catalog: HandlerCatalog
     models: ModelSteps | None
-    executor: Executor
+    threads: HandlerThreads
     reader: StepReader
     step_timeout_s: float
     caps: DayCaps
@@ -87,9 +86,10 @@ class StepRunner:
     def __init__(self, parts: RunnerParts) -> None:
         self._parts = parts
         self._journal = parts.journal
-        self._active: dict[tuple[str, str], tuple[asyncio.Task[Any], Claimed]] = {}
-        self._stop_reason: dict[tuple[str, str], str] = {}
+        self._active: dict[Place, asyncio.Task[Any]] = {}
+        self._stop_reason: dict[Place, str] = {}
         self._in_hand = 0
+        self._leaving = False
 
     @property
     def in_hand(self) -> int:
@@ -121,7 +121,10 @@ class StepRunner:
             logger.debug("step %s of run %s was refused: %s", key, run_id, answer["refused"])
             return False
         step = _read_claim(run_id, key, answer)
-        operation = await self._perform_guarded(step)
+        if self._leaving:  # claimed while all the rest was handed back
+            operation = step.operation("park", reason=HANDED_BACK, delay_s=0)
+        else:
+            operation = await self._perform_guarded(step)
         if operation["op"] == "finish" and next_key is not None:
             operation["chained"] = next_key
         answer = await self._write_outcome(step, operation)
@@ -133,24 +136,27 @@ class StepRunner:
         self._stop([place for place in self._active if place[0] in wanted], RUN_CANCELLED)
 
     def hand_back_all(self) -> None:
-        """Stop everything and give it back, to be done elsewhere. Call on the loop."""
+        """Stop everything and give it back, to be done elsewhere, and what is claimed later too. Call on the loop."""
+        self._leaving = True
         self._stop(list(self._active), HANDED_BACK)
 
-    def _stop(self, places: list[tuple[str, str]], reason: str) -> None:
+    def _stop(self, places: list[Place], reason: str) -> None:
         for place in places:
-            task, _ = self._active[place]
             self._stop_reason.setdefault(place, reason)
-            task.cancel()
+            self._active[place].cancel()
 
     async def _perform_guarded(self, step: Claimed) -> Operation:
         """Perform a step in a task of its own, so that stopping it never stops its finish."""
-        place = (step.run_id, step.key)
+        # With the fence: a process that was taken for dead may own a step twice for a moment.
+        place = (step.run_id, step.key, step.fence)
         task = asyncio.ensure_future(self._perform(step))
-        self._active[place] = (task, step)
+        self._active[place] = task
         try:
             return await task
         except asyncio.CancelledError:
-            reason = self._stop_reason.get(place, HANDED_BACK)
+            reason = self._stop_reason.get(place)
+            if reason is None:  # the handler's own; handed back, it would come again for ever
+                return self._failed(step, FatalError("The handler cancelled itself.", code="internal"))
             if reason == RUN_CANCELLED:
                 return step.operation("finish", status="cancelled", reason=reason)
             return step.operation("park", reason=HANDED_BACK, delay_s=0)
@@ -205,19 +211,18 @@ class StepRunner:
                 # Frozen, so that a second try does the same thing whatever the code renders then.
                 await self._journal.write(step.operation("freeze", rendered=given))
         limit_s = self._limit_s(step, handler)
+        if not handler.is_async:
+            await self._parts.threads.take()
         context = HandlerContext(step, limit_s, self._parts.reader)
         try:
             async with asyncio.timeout(limit_s):
-                output = await self._call(handler, context, given)
+                if handler.is_async:
+                    output = await _await_handler(handler, context, given)
+                else:
+                    output = await self._parts.threads.run(_call_handler, handler, context, given)
         finally:
             context.stop()
         return step.operation("finish", status="completed", output=output)
-
-    def _call(self, handler: Handler, context: HandlerContext, given: Any) -> Awaitable[Any]:
-        if handler.is_async:
-            call: Callable[..., Awaitable[Any]] = handler.call
-            return call(context, given)
-        return asyncio.get_running_loop().run_in_executor(self._parts.executor, handler.call, context, given)
 
     def _handler(self, step: Claimed) -> Handler:
         handlers = self._parts.catalog.agents if step.task.kind == "agent" else self._parts.catalog.tools
@@ -242,6 +247,25 @@ class StepRunner:
                 "park", reason="back-off", delay_s=decision.delay_s, error_class=cause.error_class, error=described
             )
         return step.operation("finish", status="failed", error=described)
+
+
+async def _await_handler(handler: Handler, context: HandlerContext, given: Any) -> Any:
+    try:
+        return await handler.call(context, given)
+    except (SystemExit, KeyboardInterrupt) as error:  # asyncio would let it end the loop, and every step with it
+        raise _unruly(error) from error
+
+
+def _call_handler(handler: Handler, context: HandlerContext, given: Any) -> Any:
+    try:
+        return handler.call(context, given)
+    except (SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration, asyncio.CancelledError) as error:
+        # What asyncio takes for its own: the loop would end, or the step would never hear of it.
+        raise _unruly(error) from error
+
+
+def _unruly(error: BaseException) -> FatalError:
+    return FatalError(f"The handler raised {type(error).__name__}.", code="internal")
 
 
 def _read_claim(run_id: str, key: str, answer: Answer) -> Claimed:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import redis
+
+from app.runs.text import cleaned_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,5 +64,5 @@ def _fields(event: Event) -> dict[Any, Any]:
     if event.step_key:
         fields["step"] = event.step_key
     if event.data:
-        fields["data"] = orjson.dumps(event.data).decode()
+        fields["data"] = cleaned_json(event.data)
     return fields

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from app.runs.journal import JournalWriter
 from app.runs.lease import ProcessLease
 from app.runs.recovery import Recovery
 from app.runs.runner import RunnerParts, StepRunner
+from app.runs.threads import HandlerThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -82,13 +82,13 @@ class StepWorker:
             engine=engine,
             publish=self.publisher.publish_soon,
         )
-        self._executor = ThreadPoolExecutor(engine.worker_threads, thread_name_prefix="handler")
+        self._threads = HandlerThreads(engine.worker_threads)
         self.runner = StepRunner(
             RunnerParts(
                 self.journal,
                 parts.catalog,
                 parts.models,
-                self._executor,
+                self._threads,
                 parts.reader,
                 engine.step_timeout_s,
                 parts.caps,
@@ -141,7 +141,7 @@ class StepWorker:
         self.journal.close()
         self.publisher.close()
         self._lease.close()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(5)
 

@@ -48,6 +48,11 @@ class Trial:
         request = RunRequest("workflow", parse(blocks, variables), owner="tester", **options)
         return str(self.application.runs.start_run(request).run_id)
 
+    def make_places(self, places: int = 1000) -> None:
+        """Make places for runs, as a worker's first recovery pass does; for trials that begin without one."""
+        with self.application.engine.begin() as connection:
+            connection.execute(sa.text(f"select batuta_resize_admission({places})"))
+
     def view(self, run_id: str) -> RunView:
         """Read a run."""
         return self.application.runs.get_run(run_id, owner=None)
