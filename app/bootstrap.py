@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from app.workflows.estimate import Estimate
     from app.workflows.model import Task, Workflow
 
-TABLE_MODULES = ("runs", "access", "idempotency", "studio")
+TABLE_MODULES = ("runs", "access", "idempotency", "studio", "assignments")
 REDIS_CONNECTIONS = 5000  # redis-py 8 caps every pool at 100, and a worker has thousands of steps in flight
 SECONDS_AN_HOUR = 3600
 SUPPORTED_PROVIDERS = ("openai",)
