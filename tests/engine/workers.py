@@ -24,7 +24,7 @@ class Worker:
         self.log_path = log_path
         command = [
             sys.executable, "-m", "celery", "-A", "tasks.celery_app", "worker", "-P", "custom", "-c", str(concurrency),
-            "-Q", QUEUES, "--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"{name}@trial",
+            "-Q", QUEUES, "--without-gossip", "--without-mingle", "-n", f"{name}@trial",
         ]  # fmt: skip
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(
