@@ -56,6 +56,8 @@ class RunRequest:
         max_cost_usd: hard cap; None for none, 0 allows no paid call.
         callback_url: already checked against the allow-list.
         subject: facts of the kind's own, kept with the run.
+        queues: queue by the key of a step that must not go where its block's shape says; such a step stands alone in
+            its block, since a chain is sent to one queue.
     """
 
     kind: str
@@ -65,6 +67,7 @@ class RunRequest:
     max_cost_usd: Decimal | None = None
     callback_url: str | None = None
     subject: dict[str, Any] = field(default_factory=dict)
+    queues: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

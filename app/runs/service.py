@@ -111,6 +111,10 @@ class RunService:
             raise NotFoundError(f"There is no run {run_id}.", code="run_not_found")
         return view
 
+    def status_in(self, connection: Connection, run_id: str) -> RunStatus | None:
+        """Look up where a run is, as the caller's own transaction sees it; None when there is none (any more)."""
+        return self._store.status_in(connection, run_id)
+
     def list_runs(
         self,
         *,

@@ -77,6 +77,12 @@ class PgRunStore:
             )
             return {row.run_id: RunStatus(row.status) for row in rows}
 
+    def status_in(self, connection: Connection, run_id: str) -> RunStatus | None:
+        """Look up where a run is, as a caller's transaction sees it."""
+        query = sa.select(tables.runs.c.status).where(tables.runs.c.run_id == run_id)
+        status = connection.execute(query).scalar_one_or_none()
+        return None if status is None else RunStatus(status)
+
     def read_run(self, run_id: str) -> RunView | None:
         """Read a run with its steps and variables, all of one moment."""
         with self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:

@@ -34,7 +34,7 @@ def submission_rows(
         "variables": workflow.variables,
     }
     blocks = [_block_row(block) for block in workflow.blocks]
-    steps = [row for block in workflow.blocks for row in _step_rows(block, str(request.priority))]
+    steps = [row for block in workflow.blocks for row in _step_rows(block, request)]
     return run, blocks, steps
 
 
@@ -55,7 +55,7 @@ def _block_row(block: Block) -> dict[str, Any]:
     }
 
 
-def _step_rows(block: Block, priority: str) -> list[dict[str, Any]]:
+def _step_rows(block: Block, request: RunRequest) -> list[dict[str, Any]]:
     shape = "inline" if block.type is BlockType.INLINE else "linear"
     follows = _edges(block)
     dependents: dict[str, list[str]] = {task.key: [] for task in block.tasks}
@@ -76,7 +76,7 @@ def _step_rows(block: Block, priority: str) -> list[dict[str, Any]]:
             "dependents": dependents[task.key],
             "deps_left": len(follows[task.key]),
             "output_variable": task.output_variable,
-            "queue": f"{shape}.{priority}",
+            "queue": request.queues.get(task.key, f"{shape}.{request.priority}"),
         }
         for position, task in enumerate(block.tasks)
     ]
