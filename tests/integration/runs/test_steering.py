@@ -390,6 +390,30 @@ def test_a_retried_for_each_waits_for_what_it_comes_after_and_keeps_the_list_it_
     desk.check(run_id)
 
 
+def test_a_retried_step_waits_for_those_before_it_that_come_again_though_one_between_them_stays(desk: Desk) -> None:
+    first = {"output_variable_": "v", "for_each_": [1, 2]}
+    for blocks in (
+        [inline(tool("mark", "a", **first), tool("mark", "b"), tool("mark", "c", value="{v}"))],
+        [
+            graph(
+                tool("mark", "a", **first),
+                tool("mark", "b", depends_on_=["a"]),
+                tool("mark", "c", value="{v}", depends_on_=["b"]),
+            )
+        ],
+    ):
+        run_id = desk.submit(blocks)
+        hand = desk.hand()
+        desk.play(hand, {"a.1": BOOM, "c": BOOM})
+        desk.command(run_id, "retry")
+        desk.check(run_id)
+        assert [send.key for send in desk.messages] == ["a"]
+        desk.play(hand)
+        assert desk.statuses(run_id) == dict.fromkeys(("a", "a.0", "a.1", "b", "c"), "completed")
+        assert desk.step_row(run_id, "b").attempts == 1
+        desk.check(run_id)
+
+
 def test_items_that_a_retry_was_to_do_again_are_skipped_with_their_for_each(desk: Desk) -> None:
     run_id = desk.submit(
         [
