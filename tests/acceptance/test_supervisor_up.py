@@ -1,4 +1,7 @@
-"""`batuta up` as a person starts it: real processes, in a data folder of the test's own."""
+"""`batuta up` as a person starts it: real processes, in a data folder of the test's own.
+
+The first test takes a quarter of a minute: it starts the whole system twice, because what must survive is a start.
+"""
 
 from __future__ import annotations
 
