@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,11 @@ def dump(value: Any) -> bytes:
     try:
         return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:
-        return orjson.dumps(_narrowed(value), default=_plain, option=orjson.OPT_NON_STR_KEYS)
+        try:
+            return orjson.dumps(_narrowed(value), default=_plain, option=orjson.OPT_NON_STR_KEYS)
+        except (TypeError, RecursionError):
+            # Steps can nest their outputs deeper, by each other, than orjson writes; a run must stay readable.
+            return json.dumps(value, default=_plain, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def answer_json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -51,6 +57,8 @@ def page_headers(total: int, page: int, page_size: int) -> dict[str, str]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return round(float(value), _MILLIONTHS)
+    if isinstance(value, datetime):
+        return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
