@@ -169,6 +169,7 @@ def test_the_message_of_a_step_holds_ids_only(trial: Trial) -> None:
     trial.make_places()
     trial.start([inline(tool("echo", "a", secret=secret), tool("echo", "b", secret=secret))])
     [raw] = trial.application.redis.lrange("inline.medium", 0, -1)
+    assert isinstance(raw, bytes)
     assert secret not in raw.decode()
     assert secret not in base64.b64decode(json.loads(raw)["body"]).decode()
     assert len(raw) < 3000
