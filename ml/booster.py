@@ -1,0 +1,167 @@
+"""The crowd's taste as gradient boosted trees, in a form that can be saved as text.
+
+Symbols: n rows, t columns, margin = log odds as the trees see them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+
+from ml.errors import ArtifactError
+from ml.frame import Array, Floats
+
+MOST_ROUNDS = 400
+PATIENCE = 30  # rounds without a gain on the rows kept aside
+MANY_ROWS = 20_000  # from here trees may have more leaves
+RARE_SHARE = 0.05  # a rarer class is weighted up by the square root of the odds; what follows takes it back out
+
+
+Forest = tuple[lgb.Booster, ...]  # boosters whose margins are averaged; grown on different rows
+
+
+@dataclass(frozen=True)
+class TreeRows:
+    """What trees are grown on.
+
+    Args:
+        matrix: shape (n, t), float32 or float64, NaN for unknown.
+        label: shape (n,), 0/1.
+        weight: shape (n,).
+    """
+
+    matrix: Array
+    label: Array
+    weight: Array
+
+    def take(self, rows: Array) -> TreeRows:
+        """Copy some rows."""
+        return TreeRows(self.matrix[rows], self.label[rows], self.weight[rows])
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How trees are grown.
+
+    Args:
+        names: of the columns.
+        categorical: columns that are codes.
+        monotone: column's name to 1 (more never hurts) or -1 (more never helps).
+        threads: of LightGBM; the result does not depend on it.
+        seed: of rows and columns left out by chance.
+        overrides: parameters of LightGBM's own, for those who know better.
+    """
+
+    names: Sequence[str]
+    categorical: Sequence[int] = ()
+    monotone: Mapping[str, int] = field(default_factory=dict)
+    threads: int = 1
+    seed: int = 0
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    def parameters(self, rows: int, positive_share: float) -> dict[str, Any]:
+        """Spell the parameters for LightGBM."""
+        out: dict[str, Any] = {
+            "objective": "binary",
+            "learning_rate": 0.05,
+            "num_leaves": 31 if rows >= MANY_ROWS * 5 else 15 if rows >= MANY_ROWS else 7,
+            "min_data_in_leaf": int(np.clip(rows // 400, 5, 100)),
+            "feature_fraction": 0.8,
+            "bagging_fraction": 0.8,
+            "bagging_freq": 1,
+            "lambda_l2": 1.0,
+            "cat_smooth": 20.0,
+            "cat_l2": 10.0,
+            "max_cat_to_onehot": 8,
+            "num_threads": self.threads,
+            "seed": self.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+            "metric": "binary_logloss",
+        }
+        if self.monotone:
+            out["monotone_constraints"] = [int(self.monotone.get(name, 0)) for name in self.names]
+        if 0 < positive_share < RARE_SHARE:
+            out["scale_pos_weight"] = float(np.sqrt((1 - positive_share) / positive_share))
+        return {**out, **self.overrides}
+
+
+def grow_until_enough(
+    rows: TreeRows, growth: Growth, aside: Array, *, without: Array | None = None, most: int = MOST_ROUNDS
+) -> lgb.Booster:
+    """Grow until the rows kept aside gain nothing more.
+
+    Args:
+        rows: all rows; binned once, so that keeping some aside copies one byte a value, not eight.
+        growth: how.
+        aside: places of the rows kept aside, sorted.
+        without: places of rows that are for neither.
+        most: rounds at most.
+    """
+    data = _dataset(rows, growth).construct()
+    inside = np.ones(len(rows.label), dtype=bool)
+    inside[aside] = False
+    if without is not None:
+        inside[without] = False
+    parameters = growth.parameters(int(inside.sum()), float(rows.label.mean()))
+    train = data.subset(np.flatnonzero(inside).tolist(), params=parameters)
+    valid = data.subset(aside.tolist(), params=parameters)
+    stopping = lgb.early_stopping(PATIENCE, verbose=False)
+    booster = lgb.train(parameters, train, most, valid_sets=[valid], callbacks=[stopping])
+    return shortened(booster)
+
+
+def shortened(booster: lgb.Booster) -> lgb.Booster:
+    """Drop the trees after the best round, and the training data with them."""
+    best = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
+    return lgb.Booster(model_str=booster.model_to_string(num_iteration=best))
+
+
+def margins(forest: Forest, matrix: Array, *, threads: int = 1) -> Floats:
+    """Give the log odds of each row, the mean of the boosters', shape (n,)."""
+    total = np.zeros(len(matrix))
+    for booster in forest:
+        total += np.asarray(booster.predict(matrix, raw_score=True, num_threads=threads))
+    return total / len(forest)
+
+
+def contributions(forest: Forest, matrix: Array) -> Floats:
+    """Split each margin over the columns, the expectation last: shape (n, t + 1); they add up to the margin."""
+    parts = [np.asarray(booster.predict(matrix, pred_contrib=True, num_threads=1)) for booster in forest]
+    return np.asarray(np.mean(parts, axis=0), dtype=np.float64)
+
+
+def gains(forest: Forest) -> Floats:
+    """Give each column's total gain, shape (t,)."""
+    return np.asarray(np.sum([booster.feature_importance("gain") for booster in forest], axis=0), dtype=np.float64)
+
+
+def to_text(booster: lgb.Booster) -> str:
+    """Spell the trees in LightGBM's own text format."""
+    return str(booster.model_to_string())
+
+
+def from_text(text: str) -> lgb.Booster:
+    """Read what `to_text` wrote."""
+    try:
+        return lgb.Booster(model_str=text)
+    except lgb.basic.LightGBMError as error:
+        raise ArtifactError(f"the trees cannot be read: {error}") from error
+
+
+def _dataset(rows: TreeRows, growth: Growth) -> lgb.Dataset:
+    parameters = growth.parameters(len(rows.label), float(rows.label.mean()))
+    return lgb.Dataset(
+        rows.matrix,
+        rows.label,
+        weight=None if np.all(rows.weight == 1.0) else rows.weight,
+        feature_name=[f"c{j}" for j in range(len(growth.names))],  # a name with a colon or quote breaks its text
+        categorical_feature=list(growth.categorical),
+        params=parameters,
+        free_raw_data=True,
+    )

@@ -1,0 +1,232 @@
+"""Fit a scorer of likes: trees for the crowd, tastes for each person, measured on rows kept aside.
+
+Below MANY_ROWS a scorer is fitted twice: once without the rows kept aside, to be measured, and once on everything, to
+serve. From there on once: what the last tenth of millions could add does not pay a second training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import expit
+
+from ml import booster
+from ml.baseline import plain_rates
+from ml.booster import Forest, Growth, TreeRows
+from ml.card import Card, Verdict
+from ml.encoding import Encoder
+from ml.errors import RowsError
+from ml.frame import Array, Floats
+from ml.metrics import auc, calibration_bins, calibration_error, log_losses
+from ml.preference import MOST_ITEMS, Layout, Preference, lay_out
+from ml.promotion import judge
+from ml.splits import choose_split, fold_of, keep_aside
+from ml.table import Options, Table
+from ml.tastes import Evidence, Tastes, fit_tastes
+
+FEWEST_ROWS = 100  # below, smoothed rates serve
+FEWEST_POSITIVES = 20  # the same, for likes and for dislikes
+FOLDS = 5  # each booster scores the rows it has not seen; together, averaged, they serve
+MANY_ROWS = 200_000
+ASIDE_OF_MANY = 0.1  # half to stop the trees and fit the tastes on, half to measure
+LARGEST_DESIGN = 12_000_000  # numbers in the tastes' design: 100 MB
+FEWEST_TO_CALIBRATE = 200
+SLOPE_BELIEF, SHIFT_BELIEF = 8.0, 2.0  # prior precision of the calibration's slope around 1, and shift around 0
+
+
+@dataclass(frozen=True)
+class _Parts:
+    layout: Layout
+    trees: Forest | None
+    tastes: Tastes
+    item_variance: float
+
+
+def fit_preference(table: Table, options: Options, running: Preference | None) -> Preference:
+    """Fit, measure, calibrate and judge.
+
+    Raises:
+        RowsError: a label that is not 0 or 1.
+    """
+    if not np.all((table.label == 0) | (table.label == 1)):
+        raise RowsError("a label of likes must be 0 or 1 in every row")
+    order = _order(table)
+    many = len(table) >= MANY_ROWS
+    split = options.split or choose_split(time=table.time is not None, groups=len(table.persons))
+    share = ASIDE_OF_MANY if many else options.held_out
+    aside = keep_aside(split, share, order, table.unit, options.seed)
+    if many:
+        tuning, measured = _halves(np.flatnonzero(aside), table)
+        parts = _learn_many(table, tuning, measured, options)
+        trained = final = parts
+    else:
+        measured = np.flatnonzero(aside)
+        trained = _learn(table.take(~aside), options) if 0 < len(measured) < len(table) else None
+        final = _learn(table, options)
+    scorer = Preference(final.layout, final.trees, final.tastes, 1.0, 0.0, _ITEM if table.item is not None else None,
+                        final.item_variance, _card(table, final, split))
+    if trained is None:
+        return scorer
+    return _measured(scorer, replace(scorer, layout=trained.layout, trees=trained.trees, tastes=trained.tastes),
+                     (table, measured, ~aside), running)
+
+
+_ITEM = "item"  # where a table keeps items when it is turned back into rows
+
+
+def _order(table: Table) -> Array | None:
+    return None if table.time is None else np.unique(table.time, return_inverse=True)[1]
+
+
+def _enough(table: Table) -> bool:
+    likes = int(table.label.sum())
+    return len(table) >= FEWEST_ROWS and min(likes, len(table) - likes) >= FEWEST_POSITIVES
+
+
+def _growth(encoder: Encoder, options: Options) -> Growth:
+    return Growth(
+        encoder.tree_names, encoder.categorical, options.monotone, options.threads, options.seed, options.parameters
+    )
+
+
+def _learn(table: Table, options: Options) -> _Parts:
+    encoder = Encoder.fit(table.attributes, dict(options.kinds))
+    if not _enough(table) or not encoder.tree_names:
+        return _taste(table, encoder, None, None)
+    rows = TreeRows(encoder.for_trees(table.attributes), table.label, table.weight)
+    growth = _growth(encoder, options)
+    fold = fold_of(table.unit, FOLDS, options.seed)
+    unseen = np.zeros(len(table))
+    forest = []
+    for number in range(int(fold.max()) + 1):
+        aside = np.flatnonzero(fold == number)
+        forest.append(booster.grow_until_enough(rows, growth, aside))
+        unseen[aside] = booster.margins((forest[-1],), rows.matrix[aside], threads=options.threads)
+    return _taste(table, encoder, tuple(forest), unseen)
+
+
+def _learn_many(table: Table, tuning: Array, measured: Array, options: Options) -> _Parts:
+    encoder = Encoder.fit(table.attributes, dict(options.kinds))
+    growth = _growth(encoder, options)
+    rows = TreeRows(encoder.for_trees(table.attributes), table.label, table.weight)
+    trees = (booster.grow_until_enough(rows, growth, tuning, without=measured),)
+    del rows
+    few = table.take(tuning)
+    margin = booster.margins(trees, encoder.for_trees(few.attributes), threads=options.threads)
+    return _taste(few, encoder, trees, margin)
+
+
+def _halves(aside: Array, table: Table) -> tuple[Array, Array]:
+    """Deal the rows kept aside: every other unit to either half."""
+    odd = np.unique(table.unit[aside], return_inverse=True)[1] % 2 == 1
+    return aside[~odd], aside[odd]
+
+
+def _taste(table: Table, encoder: Encoder, trees: Forest | None, margin: Floats | None) -> _Parts:
+    items: tuple[str, ...] = ()
+    if table.item is not None:
+        counts = Counter(name for name in table.item.tolist() if name)
+        items = tuple(sorted(name for name, _ in sorted(counts.items(), key=lambda c: (-c[1], c[0]))[:MOST_ITEMS]))
+    layout = lay_out(encoder, trees=trees is not None, items=items)
+    most = LARGEST_DESIGN // len(layout.column_owners)
+    if len(table) > most:  # the latest rows, as tastes change; without times any are as good
+        order = _order(table)
+        kept = np.argsort(np.arange(len(table)) if order is None else order, kind="stable")[-most:]
+        table, margin = table.take(kept), None if margin is None else margin[kept]
+    design = layout.design(table.attributes, margin, table.item)
+    evidence = Evidence(design, table.label.astype(np.float64), table.weight, table.person, table.question)
+    blocks = layout.blocks(persons=len(table.persons) > 1)
+    tastes = fit_tastes(evidence, blocks, table.persons)
+    spread = np.var(tastes.crowd[len(tastes.crowd) - len(items) :]) if items else 0.0
+    return _Parts(layout, trees, tastes, float(spread))
+
+
+def _measured(
+    scorer: Preference, trained: Preference, rows: tuple[Table, Array, Array], running: Preference | None
+) -> Preference:
+    table, measured, inside = rows
+    test, train = table.take(measured), table.take(inside) if len(table) < MANY_ROWS else table
+    attributes = test.attributes
+    if test.item is not None:
+        attributes = type(attributes)({**attributes.columns, _ITEM: test.item})
+    names = test.person_names()
+    y = test.label.astype(np.float64)
+    utility = trained.tastes.utility(trained.design(attributes), names)
+    slope, shift = _calibrate(utility, y)
+    first = np.arange(len(y)) % 2 == 0  # calibrated on one half, measured on the other, and the reverse
+    p = np.empty(len(y))
+    for half in (first, ~first):
+        a, b = _calibrate(utility[~half], y[~half])
+        p[half] = expit(a * utility[half] + b)
+    plain = plain_rates(train.attributes, train.label, test.attributes)
+    others = {"baseline": plain}
+    if running is not None:
+        others["running"] = running.score(attributes, names)
+    metrics = {**_metrics("", y, p)}
+    for name, theirs in others.items():
+        metrics |= _metrics(f"{name}_", y, theirs)
+    rival = others.get("running", plain)
+    verdict = judge(log_losses(y, p) - log_losses(y, rival), test.unit, rival="running" in others)
+    card = replace(
+        scorer.card, held_out=len(y), metrics=metrics, calibration=calibration_bins(y, p), verdict=verdict
+    )
+    return replace(scorer, slope=slope, shift=shift, card=card)
+
+
+def _metrics(prefix: str, y: Floats, p: Floats) -> dict[str, float]:
+    return {
+        f"{prefix}auc": auc(y, p),
+        f"{prefix}log_loss": float(log_losses(y, p).mean()),
+        f"{prefix}calibration_error": calibration_error(y, p),
+    }
+
+
+def _calibrate(utility: Floats, y: Floats) -> tuple[float, float]:
+    """Fit Platt's slope and shift with a prior around doing nothing; (1, 0) with too few rows to tell."""
+    if len(y) < FEWEST_TO_CALIBRATE or min(y.sum(), len(y) - y.sum()) < FEWEST_POSITIVES:
+        return 1.0, 0.0
+    design = np.column_stack([utility, np.ones(len(y))])
+    centre, belief = np.array([1.0, 0.0]), np.diag([SLOPE_BELIEF, SHIFT_BELIEF])
+    found = centre.copy()
+    for _ in range(25):
+        p = expit(design @ found)
+        slope = design.T @ (y - p) - belief @ (found - centre)
+        hessian = (design * np.maximum(p * (1 - p), 1e-6)[:, None]).T @ design + belief
+        found = found + np.clip(np.linalg.solve(hessian, slope), -1.0, 1.0)
+    return max(0.05, float(found[0])), float(found[1])  # never upside down: that would turn the order round
+
+
+def _card(table: Table, parts: _Parts, split: str) -> Card:
+    trees = parts.trees
+    kinds = "|".join(f"{a.name}:{a.kind}" for a in parts.layout.encoder.attributes)
+    return Card(
+        kind="preference",
+        method="smoothed_rates" if trees is None else "boosted",
+        rows=len(table),
+        positives=int(table.label.sum()),
+        persons=len(table.persons),
+        window=table.window,
+        split=split,
+        held_out=0,
+        data_hash=table.attributes.fingerprint(),
+        feature_set=hashlib.blake2b(kinds.encode(), digest_size=8).hexdigest(),
+        importances=_importances(parts),
+        verdict=Verdict(promote=False, reason="no rows were kept aside to measure on"),
+    )
+
+
+def _importances(parts: _Parts) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if parts.trees is not None:
+        owners = parts.layout.encoder.tree_owners
+        gains = booster.gains(parts.trees)
+    else:
+        owners = parts.layout.column_owners[1:]
+        gains = parts.tastes.crowd[1:] ** 2
+    for owner, gain in zip(owners, gains, strict=True):
+        found[owner] = found.get(owner, 0.0) + float(gain)
+    total = sum(found.values()) or 1.0
+    return {name: gain / total for name, gain in sorted(found.items(), key=lambda item: (-item[1], item[0]))}
