@@ -179,6 +179,12 @@ begin
         update steps set status = 'ready' where run_id = v_step.run_id and parent = v_step.key and status = 'pending';
         get diagnostics v_count = row_count;
         p_op := p_op - 'items';
+    elsif v_count + (select count(*) from steps where run_id = v_step.run_id) > 10000 then
+        -- Two thousand tasks of a thousand items each are one small document. A run's row is locked while its steps are
+        -- placed and cancelled, which takes longer the more there are, and the writers of all runs wait for it.
+        fx := batuta_end_step(fx, v_step.run_id, v_step.key, 'failed', null, jsonb_build_object('code', 'too_many_steps',
+            'class', 'fatal', 'message', 'With the items of this for_each the run has over 10000 steps.'), null);
+        return;
     end if;
     fx := batuta_note(fx, v_step.run_id, 'step_expanded', v_step.key, jsonb_build_object('items', v_count));
     if v_count = 0 then

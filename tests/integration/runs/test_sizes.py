@@ -14,6 +14,8 @@ from tests.engine.desk import Desk
 from tests.engine.documents import inline, linear, tool
 
 PATIENCE_S = 20
+MOST_STEPS = 10_000
+MOST_ITEMS = 1000
 
 
 def _write(desk: Desk, *operations: dict[str, Any]) -> list[Any]:
@@ -80,3 +82,18 @@ def test_items_whose_outputs_are_too_large_together_fail_their_for_each_and_not_
     assert steps["all"].error is not None
     assert steps["all"].error["code"] == "output_too_large"
     assert desk.statuses(run_id)["after"] == "ready"
+
+
+def test_a_for_each_that_brings_a_run_over_its_number_of_steps_fails_and_the_others_stay(desk: Desk) -> None:
+    keys = [f"all{number}" for number in range(MOST_STEPS // MOST_ITEMS)]
+    run_id = desk.submit([linear(*(tool("mark", key, for_each_=[0] * MOST_ITEMS) for key in keys))])
+    hand = desk.hand()
+    for key in keys:
+        expansion = hand.decide(hand.must_claim(run_id, key))
+        assert expansion is not None
+        hand.do(expansion)
+    steps = {step.key: step for step in desk.view(run_id).steps}
+    assert [steps[key].status for key in keys] == ["waiting"] * (len(keys) - 1) + ["failed"]
+    assert steps[keys[-1]].error is not None
+    assert steps[keys[-1]].error["code"] == "too_many_steps"
+    assert len(steps) < MOST_STEPS
