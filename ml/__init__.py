@@ -5,6 +5,7 @@ from ml.choosing import Pick, estimate_policy
 from ml.errors import ArtifactError, LearningError, RowsError
 from ml.frame import Frame, as_frame
 from ml.preference import Explanation, Preference
+from ml.roster import Roster
 from ml.scorers import Scorer, fit, load
 from ml.table import Options
 
@@ -17,6 +18,7 @@ __all__ = [
     "Options",
     "Pick",
     "Preference",
+    "Roster",
     "RowsError",
     "Scorer",
     "Verdict",
