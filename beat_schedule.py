@@ -12,14 +12,16 @@ if TYPE_CHECKING:
 
 CATCH_UP_EVERY_S = 60.0
 HOUSE_EVERY_S = 3600.0
+CYCLE_EVERY_S = 30.0
 
 
 def beat_schedule(schedule: ScheduleSettings) -> dict[str, dict[str, Any]]:
-    """Write beat's entries: the batch at its time, the look for a missed one, and housekeeping."""
+    """Write beat's entries: the batch at its time, a missed one, a learning cycle that died, housekeeping."""
     options = {"queue": "control"}
     housekeeping = {"task": "batuta.keep_house", "schedule": HOUSE_EVERY_S, "options": options}
+    learning = {"task": "batuta.close_cycle", "schedule": CYCLE_EVERY_S, "options": options}
     if not schedule.batch_cron:
-        return {"housekeeping": housekeeping}
+        return {"housekeeping": housekeeping, "learning-cycle": learning}
     return {
         "daily-batch": {
             "task": "batuta.start_due_batch",
@@ -28,6 +30,7 @@ def beat_schedule(schedule: ScheduleSettings) -> dict[str, dict[str, Any]]:
         },
         "daily-batch-catch-up": {"task": "batuta.start_due_batch", "schedule": CATCH_UP_EVERY_S, "options": options},
         "housekeeping": housekeeping,
+        "learning-cycle": learning,
     }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
 from redis import Redis
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
 from app.access.service import TokenService
@@ -26,6 +27,10 @@ from app.health import Health
 from app.housekeeping import Housekeeping
 from app.idempotency.service import IdempotencyService
 from app.idempotency.store import PgKeyStore
+from app.learning.artifacts import ArtifactFolder
+from app.learning.preference import PreferenceLearner
+from app.learning.service import ScorerRegistry
+from app.learning.store import PgVersions
 from app.runs.answers import Answers
 from app.runs.celery_sender import CelerySender, RedisQueueDepths
 from app.runs.ledger import DayCaps
@@ -38,9 +43,9 @@ from app.runs.service import RunService
 from app.runs.store import PgRunStore
 from app.runs.streams import EventStream
 from app.runs.worker import StepWorker, WorkerParts
-from app.studio.agents import register_handlers
 from app.studio.assembly import build_agents, build_service
 from app.studio.batch import answer_daily_batch, answer_manual_generation
+from app.studio.cycle_document import answer_learning_cycle
 from app.tools.builtin import register_builtin_tools
 from app.workflows.catalog import Catalog
 from app.workflows.spreads import Spread
@@ -58,7 +63,7 @@ if TYPE_CHECKING:
     from app.workflows.estimate import Estimate
     from app.workflows.model import Task, Workflow
 
-TABLE_MODULES = ("runs", "access", "idempotency", "studio", "assignments")
+TABLE_MODULES = ("runs", "access", "idempotency", "studio", "assignments", "learning")
 REDIS_CONNECTIONS = 5000  # redis-py 8 caps every pool at 100, and a worker has thousands of steps in flight
 SECONDS_AN_HOUR = 3600
 SUPPORTED_PROVIDERS = ("openai",)
@@ -136,9 +141,15 @@ class Application:
         return RunService(self.store, publisher, listener, self.depths, self.settings.engine.max_queue_depth)
 
     @cached_property
+    def scorers(self) -> ScorerRegistry:
+        """Versions of what was learned."""
+        artifacts = ArtifactFolder(self.settings.storage.data_dir)
+        return ScorerRegistry(PgVersions(self.engine), artifacts, [PreferenceLearner()])
+
+    @cached_property
     def studio(self) -> StudioService:
         """Batches, likes, structures."""
-        return build_service(self.settings, self.engine, self.redis, self.runs, version=__version__)
+        return build_service(self.settings, self.engine, self.redis, self.runs, self.scorers, version=__version__)
 
     @cached_property
     def tokens(self) -> TokenService:
@@ -197,8 +208,9 @@ class Application:
         Raises:
             RedisError: the broker does not answer.
         """
+        learned = self._scorer_problems()
         if not self.providers:
-            return 0, []
+            return 0, learned
         today = utc_today()
         routes = [self.registry.route(name, self.providers, today) for name in self.registry.models]
         warnings = sorted({warning for route in routes for warning in route.warnings})
@@ -206,7 +218,13 @@ class Application:
         for breaker in read_open_breakers(self.redis_text, targets):
             what = f"{breaker.model} of {breaker.provider}" if breaker.model else breaker.provider
             warnings.append(f"{what} is not asked for {breaker.retry_in_s:.0f} s more: {breaker.reason}")
-        return sum(bool(route.targets) for route in routes), warnings
+        return sum(bool(route.targets) for route in routes), [*warnings, *learned]
+
+    def _scorer_problems(self) -> list[str]:
+        try:
+            return self.scorers.problems()
+        except SQLAlchemyError:
+            return []  # the database's own check says that it is away
 
     def missing_settings(self, workflow: Workflow) -> list[str]:
         """Name the variables without which a document's model steps cannot run; empty when all can."""
@@ -294,9 +312,10 @@ def build(settings: Settings) -> Application:
     application = Application(settings)
     application.answers.register("daily_batch", answer_daily_batch)
     application.answers.register("manual_generation", answer_manual_generation)
+    application.answers.register("learning_cycle", answer_learning_cycle)
     register_builtin_tools(application.handlers)
-    agents = build_agents(settings, application.engine, application.redis)
-    register_handlers(application.handlers, agents, settings.studio)
+    agents = build_agents(settings, application.engine, application.redis, application.runs, application.scorers)
+    agents.register(application.handlers, settings.studio)
     for name in settings.engine.extensions:
         importlib.import_module(name).register(application.handlers)
     return application

@@ -16,6 +16,7 @@ from app.settings import Settings
 from beat_schedule import beat_schedule
 from tasks.redis_loss import guard_against_redis_loss
 from tasks.registry import register_tasks
+from tasks.runtime import runtime_of
 
 
 def read_settings() -> Settings:
@@ -32,6 +33,13 @@ register_tasks(app, read_settings)
 @signals.beat_init.connect(weak=False)
 def _prepare(**_: Any) -> None:
     guard_against_redis_loss()
+
+
+@signals.worker_process_shutdown.connect(weak=False)
+def _close(**_: Any) -> None:
+    runtime_of(
+        app
+    ).close()  # a child of a pool of processes hands back what it runs, instead of letting its lease expire
 
 
 @signals.setup_logging.connect(weak=False)

@@ -60,6 +60,7 @@ class AsyncioPool(BasePool):
     def on_start(self) -> None:
         """Compose the process and start its loop before the first message comes."""
         self._runtime = runtime_of(self.app)
+        self._runtime.role = "io"
         self._tracers = ThreadPoolExecutor(TRACERS, thread_name_prefix="tracer")
         self._others = ThreadPoolExecutor(OTHERS, thread_name_prefix="task")
         _ = self._runtime.worker

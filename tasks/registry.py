@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 START_DUE_BATCH = "batuta.start_due_batch"
 KEEP_HOUSE = "batuta.keep_house"
+CLOSE_CYCLE = "batuta.close_cycle"
 
 
 def register_tasks(app: Celery, read_settings: Callable[[], Settings]) -> None:
@@ -51,6 +52,14 @@ def register_tasks(app: Celery, read_settings: Callable[[], Settings]) -> None:
         Repeat-safe: the day's batch is one row under a unique index, however many beats fire.
         """
         runtime.application.studio.start_due_batch()
+
+    @app.task(name=CLOSE_CYCLE, ignore_result=True)
+    def close_cycle() -> None:
+        """Settle a learning cycle whose run is over, and start the next when likes have queued for it.
+
+        Repeat-safe: a cycle is settled once, under a lock, and one runs at a time.
+        """
+        runtime.application.studio.close_ended_cycle()
 
     @app.task(name=KEEP_HOUSE, ignore_result=True)
     def keep_house() -> None:

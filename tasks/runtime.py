@@ -35,6 +35,8 @@ class Runtime:
         self._lock = threading.Lock()
         self._application: Application | None = None
         self._worker: StepWorker | None = None
+        # What leases call this process; a pool that takes I/O says so before the worker starts.
+        self.role = "learning"
         self._outcomes: dict[str, bool] = {}
 
     @property
@@ -56,7 +58,7 @@ class Runtime:
         application = self.application
         with self._lock:
             if self._worker is None:
-                self._worker = application.make_worker("io")
+                self._worker = application.make_worker(self.role)
                 self._worker.start()
             return self._worker
 

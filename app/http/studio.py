@@ -24,6 +24,8 @@ from app.http.studio_schemas import (
     ManualRequestSchema,
     PromptSchema,
     ResetAnswerSchema,
+    RetrainAnswerSchema,
+    RetrainRequestSchema,
     ScoredStructureSchema,
     ScoresSchema,
     StatusSchema,
@@ -101,6 +103,24 @@ def record_like(body: dict[str, Any]) -> dict[str, Any]:
 def record_like_event(body: dict[str, Any]) -> dict[str, Any]:
     """Record a like, under its older name."""
     return application().studio.record_like(body)
+
+
+@resource.serves(
+    Route(
+        path="/trigger_retrain",
+        method="POST",
+        body=RetrainRequestSchema,
+        answer=RetrainAnswerSchema,
+        problems=(409,),
+        rule=USERS,
+    )
+)
+def trigger_retrain(body: dict[str, Any]) -> Response | dict[str, Any]:
+    """Start a learning cycle in the background, however many likes there are; 409 while one runs."""
+    options, studio = _read_options(body), application().studio
+    if options.dry_run:
+        return answer_estimate(studio.plan_learning_cycle())
+    return studio.trigger_retrain(_start_options(options))
 
 
 @resource.serves(
@@ -190,9 +210,12 @@ def decline_idea(idea_id: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _start(start: StartBatch, asked: Asked, options: RunOptions, connection: Connection | None) -> Begun:
-    said = StartOptions(identity().owner, options.priority, options.max_cost_usd, options.callback_url)
-    batch = start(asked, said, connection)
+    batch = start(asked, _start_options(options), connection)
     return Begun(batch.started, publishes=not batch.joined, extra={"joined": True} if batch.joined else {})
+
+
+def _start_options(options: RunOptions) -> StartOptions:
+    return StartOptions(identity().owner, options.priority, options.max_cost_usd, options.callback_url)
 
 
 def _read_options(body: dict[str, Any]) -> RunOptions:

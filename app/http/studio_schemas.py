@@ -168,6 +168,18 @@ class LikeAnswerSchema(AnswerSchema):
     message = fields.String(required=True)
 
 
+class RetrainRequestSchema(TolerantSchema, RunOptionsSchema):
+    """How a learning cycle shall be done; all of it may be left out."""
+
+
+class RetrainAnswerSchema(DryRunSchema):
+    """A learning cycle that was started."""
+
+    status = fields.String(validate=validate.OneOf(["triggered"]))
+    message = fields.String()
+    task_id = fields.String()
+
+
 class ResetAnswerSchema(AnswerSchema):
     """A counter set back."""
 

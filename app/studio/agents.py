@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from app.errors import StepError
+from app.errors import StepError, StepParked
 from app.runs.ports import Handler, HandlerCatalog, StepContext
 from app.settings import StudioSettings
+from app.studio.cycle import LearningCycles
 from app.studio.making import FALLBACK_ATTEMPT, IdeaMaking, Makers, PromptMaking
 from app.studio.model import (
     BATCH_DISABLED,
@@ -24,6 +25,7 @@ from app.studio.model import (
 )
 from app.studio.ports import StudioBase
 from app.studio.report import BatchReporter
+from app.studio.scoring import StructureScoring
 from app.studio.starter import starter_structures
 from app.studio.store import StudioStore
 from app.studio.writing import PromptWriter
@@ -31,7 +33,8 @@ from app.studio.writing import PromptWriter
 CONNECT_MARGIN_S = 30  # beside a service's own time limit: connecting, reading, storing
 WRITER_TIMEOUT_S = 300.0  # 500 prompts and their history are a hundred requests, at five a second
 PLAIN_TIMEOUT_S = 60.0
-_LEARNING_LATER = "learning: likes are counted and kept; this version starts no learning cycle"
+_WAIT_S = 1.0  # a batch looks after its learning cycle so often, and holds no worker in between
+_QUEUED_S = 120.0  # a cycle that is not admitted for so long leaves the batch to go on without it
 
 
 class StudioAgents:
@@ -42,10 +45,22 @@ class StudioAgents:
         makers: services or plain rules.
         base: Airtable; None without.
         settings: numbers of the environment.
+        cycles: the learning cycles.
+        scoring: what scores structures where no Optimizer is configured.
     """
 
-    def __init__(self, store: StudioStore, makers: Makers, base: StudioBase | None, settings: StudioSettings) -> None:
+    def __init__(
+        self,
+        store: StudioStore,
+        makers: Makers,
+        base: StudioBase | None,
+        settings: StudioSettings,
+        cycles: LearningCycles,
+        scoring: StructureScoring,
+    ) -> None:
         self._store = store
+        self._cycles = cycles
+        self._scoring = scoring
         self._makers = makers
         self._base = base
         self._settings = settings
@@ -61,7 +76,7 @@ class StudioAgents:
         Repeat-safe: it only reads.
         """
         asked, daily = Asked.from_json(given.get("asked") or {}), given.get("batch") != "manual"
-        if self._store.state.read()["cycle_run_id"] is not None:
+        if not self._cycles.close_ended():
             return self._refuse(asked, RETRAIN_IN_PROGRESS)
         problem = None
         record = SettingsRecord()
@@ -112,19 +127,29 @@ class StudioAgents:
         """
         return sync_catalogue(self._store, self._base)
 
-    def gate_learning(self, _ctx: StepContext, given: dict[str, Any]) -> dict[str, Any]:
-        """Say whether a learning cycle is due; none is started yet.
+    def gate_learning(self, ctx: StepContext, given: dict[str, Any]) -> dict[str, Any]:
+        """Start a learning cycle when one is due or asked for, and wait for it without holding a worker.
 
-        Repeat-safe: it only reads.
+        Repeat-safe: the cycle a batch has started is found again by the batch's run.
         """
-        state = self._store.state.read()
-        due = state["likes_since_last_retrain"] >= self._settings.like_threshold
         forced = Asked.from_json(given.get("asked") or {}).force_retrain
-        note = _LEARNING_LATER if due or forced else None
-        return {"due": due or forced, "tried": False, "result": None, "degraded": [note] if note else []}
+        self._cycles.close_ended()
+        cycle = self._cycles.join_for_batch(ctx.run_id, ctx.owner, forced=forced)
+        if cycle is None:
+            return {"due": False, "tried": False, "result": None, "degraded": []}
+        if not cycle.over:
+            if cycle.age_s < _QUEUED_S or self._cycles.is_running(cycle.run_id):
+                raise StepParked("learning", delay_s=_WAIT_S)
+            return {**_TRIED, "result": None, "degraded": ["learning: the cycle waits for its turn"]}
+        said: dict[str, Any] = {"degraded": [], "problem": None}
+        if cycle.status == "skipped":
+            said["degraded"] = [f"learning: {cycle.reason}"]
+        elif cycle.status not in {"trained", "kept_previous"}:
+            said["problem"] = f"Learning: {cycle.reason or 'the cycle failed.'}"
+        return {**_TRIED, "result": _RESULTS.get(cycle.status, "failed"), "cycle": cycle.run_id, **said}
 
     def score_structures(self, ctx: StepContext, _given: dict[str, Any]) -> dict[str, Any]:
-        """Refresh the scores: the Optimizer's when they are a day old, else smoothed like rates.
+        """Refresh the scores: the Optimizer's when they are a day old, else with our own scorer or smoothed like rates.
 
         An installation without any structure begins with the starter catalogue here at the latest.
 
@@ -134,7 +159,8 @@ class StudioAgents:
             self._store.catalogue.put_starter(starter_structures())
         optimizer = self._makers.optimizer
         if optimizer is None:
-            return self._score_by_rates(ctx, "scores: like rates, smoothed; no learned scorer is used")
+            scored = self._scoring.score_all(ctx.run_id)
+            return {"source": scored.source, "count": scored.count, "degraded": list(scored.degraded)}
         cached = self._store.scores.cached()
         learned = cached.scores and cached.model_version != RATES
         if learned and cached.age_s is not None and cached.age_s < SCORES_FRESH.total_seconds():
@@ -250,4 +276,6 @@ def register_handlers(catalog: HandlerCatalog, agents: StudioAgents, settings: S
         catalog.agent(Handler(name, call, timeout_s=timeout_s, purpose=purpose))
 
 
+_TRIED = {"due": True, "tried": True}
+_RESULTS = {"trained": "completed", "kept_previous": "completed", "skipped": "skipped"}
 MARKS_KEPT = timedelta(days=2 * IDEA_WINDOW.days)

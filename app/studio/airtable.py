@@ -39,6 +39,7 @@ READ_TRIES = 3
 BATCH_ENABLED = "batchEnabled"
 PROMPT_FIELD = "New Prompt"
 HISTORY_KEY = "Prompt ID"
+SCORE_FIELD = "optimizer_score"
 ENABLED_UNKNOWN = (
     "settings: whether batchEnabled exists could not be read from the base's schema; "
     "without a tick it was taken as enabled"
@@ -179,6 +180,12 @@ class AirtableBase:
     def create_history(self, lot: Sequence[Mapping[str, Any]]) -> list[BaseRecord]:
         """Create up to 10 history records with one request."""
         return self._create(self._settings.history_table, lot)
+
+    def update_scores(self, lot: Sequence[tuple[str, float]]) -> None:
+        """Write up to 10 structures' `optimizer_score` with one request."""
+        handle = self._api.table(self._settings.base_id, self._settings.structures_table)
+        records: list[Any] = [{"id": record_id, "fields": {SCORE_FIELD: score}} for record_id, score in lot]
+        self._ask(lambda: handle.batch_update(records))
 
     def _list(self, table: str, *, max_records: int | None = None, formula: Formula | None = None) -> list[Any]:
         options: dict[str, Any] = {"max_records": max_records, "formula": formula}

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.studio.agents import StudioAgents
+from app.studio.agents import StudioAgents, register_handlers
 from app.studio.airtable import AirtableBase
+from app.studio.cycle import LearningCycles
+from app.studio.cycle_document import CycleShape
+from app.studio.learning_agents import LearningAgents, register_learning_handlers
 from app.studio.making import Makers
 from app.studio.plain_generator import PlainGenerator
 from app.studio.plain_strategist import PlainStrategist
+from app.studio.ports import LearningParts
 from app.studio.rate import AirtableRate
 from app.studio.remote import RemoteGenerator, RemoteOptimizer, RemoteStrategist, ServiceWire
-from app.studio.service import StudioService
+from app.studio.scoring import StructureScoring
+from app.studio.service import Learning, StudioService
 from app.studio.starting import StudioSetup
 from app.studio.store import StudioStore
 
@@ -19,6 +25,8 @@ if TYPE_CHECKING:
     import redis
     import sqlalchemy as sa
 
+    from app.learning.service import ScorerRegistry
+    from app.runs.ports import HandlerCatalog
     from app.settings import Settings, StudioSettings
     from app.studio.ports import Runs, StudioBase
 
@@ -42,32 +50,97 @@ def build_makers(settings: StudioSettings) -> Makers:
     strategist = wire("Strategist", settings.strategist_url, settings.strategist_timeout_s)
     generator = wire("Generator", settings.generator_url, settings.generator_timeout_s)
     optimizer = wire("Optimizer", settings.optimizer_url, settings.score_timeout_s)
+    training = wire("Optimizer", settings.optimizer_url, settings.train_timeout_s)
+    preferences = wire("Generator", settings.generator_url, settings.update_timeout_s)
     return Makers(
         strategist=RemoteStrategist(strategist) if settings.strategist_url else plain_strategist,
-        generator=RemoteGenerator(generator) if settings.generator_url else plain_generator,
-        optimizer=RemoteOptimizer(optimizer) if settings.optimizer_url else None,
+        generator=RemoteGenerator(generator, preferences) if settings.generator_url else plain_generator,
+        optimizer=RemoteOptimizer(optimizer, training) if settings.optimizer_url else None,
         plain_strategist=plain_strategist,
         plain_generator=plain_generator,
         fallback=settings.fallback,
     )
 
 
-def build_agents(settings: Settings, engine: sa.Engine, client: redis.Redis) -> StudioAgents:
+def build_learning(
+    settings: Settings, engine: sa.Engine, runs: Runs, registry: ScorerRegistry, base: StudioBase | None
+) -> Learning:
+    """Build the cycles and our own scoring."""
+    store, studio = StudioStore.over(engine), settings.studio
+    shape = CycleShape(
+        trains_here=not studio.optimizer_url,
+        tells_generator=bool(studio.generator_url),
+        writes_scores=base is not None and base.has_structures,
+    )
+    cycles = LearningCycles(store, runs, studio, shape)
+    return Learning(cycles, StructureScoring(store, registry, studio.default_renderer))
+
+
+@dataclass(frozen=True)
+class Agents:
+    """All the studio's agents."""
+
+    batches: StudioAgents
+    learning: LearningAgents
+
+    def register(self, catalog: HandlerCatalog, settings: StudioSettings) -> None:
+        """Add them to the installation's."""
+        register_handlers(catalog, self.batches, settings)
+        register_learning_handlers(catalog, self.learning, settings)
+
+
+def build_agents(
+    settings: Settings, engine: sa.Engine, client: redis.Redis, runs: Runs, registry: ScorerRegistry
+) -> Agents:
     """Build the studio's agents, for workers."""
-    return StudioAgents(
-        StudioStore.over(engine), build_makers(settings.studio), build_base(settings, client), settings.studio
+    return assemble_agents(
+        settings, engine, runs, registry, build_makers(settings.studio), build_base(settings, client)
+    )
+
+
+def assemble_agents(
+    settings: Settings,
+    engine: sa.Engine,
+    runs: Runs,
+    registry: ScorerRegistry,
+    makers: Makers,
+    base: StudioBase | None,
+) -> Agents:
+    """Put the agents together from parts."""
+    store, studio = StudioStore.over(engine), settings.studio
+    learning = build_learning(settings, engine, runs, registry, base)
+    taker = makers.generator if isinstance(makers.generator, RemoteGenerator) else None
+    writes = base if base is not None and base.has_structures else None
+    return Agents(
+        StudioAgents(store, makers, base, studio, learning.cycles, learning.scoring),
+        LearningAgents(
+            store,
+            learning.cycles,
+            registry,
+            learning.scoring,
+            LearningParts(makers.optimizer, taker, writes),
+            studio,
+        ),
     )
 
 
 def build_service(
-    settings: Settings, engine: sa.Engine, client: redis.Redis, runs: Runs, *, version: str = ""
+    settings: Settings,
+    engine: sa.Engine,
+    client: redis.Redis,
+    runs: Runs,
+    registry: ScorerRegistry,
+    *,
+    version: str = "",
 ) -> StudioService:
     """Build the studio's use cases, for doors."""
+    base = build_base(settings, client)
     setup = StudioSetup(
         settings.studio,
         settings.schedule,
-        base=build_base(settings, client),
+        base=base,
         version=version,
         remote_generator=bool(settings.studio.generator_url),
     )
-    return StudioService(StudioStore.over(engine), runs, setup)
+    learning = build_learning(settings, engine, runs, registry, base)
+    return StudioService(StudioStore.over(engine), runs, setup, learning)

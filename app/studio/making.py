@@ -198,7 +198,8 @@ class PromptMaking:
 def known_things(store: StudioStore) -> Known:
     """Gather what makers may build on: usable structures, the scores that serve, how doubtful they are."""
     structures = store.catalogue.usable_structures()
-    cached = store.scores.cached().scores
+    served = store.scores.cached()
+    cached = served.scores
     _, doubts = store.scores.rates(structures)
     scores = {
         item.structure_id: cached[key]
@@ -209,7 +210,7 @@ def known_things(store: StudioStore) -> Known:
     return Known(
         tuple(structures),
         scores,
-        doubts,
+        {**doubts, **served.doubts},
         tuple(store.catalogue.named("designers")),
         tuple(store.catalogue.named("garments")),
     )

@@ -338,8 +338,8 @@ class LikeCount:
 
     Args:
         likes: counted and not yet used for learning.
-        at_last_try: where the counter stood when a cycle was last due.
-        status: `recorded`, `threshold_reached` or `queued`.
+        at_last_try: where the counter stood when a cycle that learned nothing began.
+        status: `recorded`, `threshold_reached`, `queued` or `duplicate`.
     """
 
     likes: int
@@ -358,3 +358,30 @@ def count_like(likes: int, at_last_try: int, threshold: int, *, cycle_running: b
     if likes - at_last_try >= threshold:
         return LikeCount(likes, likes, "threshold_reached")
     return LikeCount(likes, at_last_try, "recorded")
+
+
+@dataclass(frozen=True)
+class CycleEnd:
+    """How a learning cycle ended.
+
+    Args:
+        status: `trained`, `kept_previous`, `skipped`, `failed` or `cancelled`.
+        reason: why, for a person.
+        metrics: what was measured.
+        error: what `/status` shows as the last error; a training may have gone well and its scores not have arrived.
+    """
+
+    status: str
+    reason: str | None = None
+    metrics: dict[str, Any] | None = None
+    error: str | None = None
+
+    @property
+    def consumes(self) -> bool:
+        """Whether the likes have been used: a model was trained on them, better or not."""
+        return self.status in {"trained", "kept_previous"}
+
+    @property
+    def shown_status(self) -> str:
+        """Give the word that callers know; a cancelled cycle failed."""
+        return "failed" if self.status == "cancelled" else self.status

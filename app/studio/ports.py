@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from app.runs.model import RunRequest, RunView, Started
+from app.runs.model import RunRequest, RunStatus, RunView, Started
 from app.studio.model import IdeaDraft, Named, PromptDraft, SettingsRecord, Structure
 
 
@@ -83,6 +83,7 @@ class ScoreAnswer:
     scores: Mapping[str, float]
     model_version: str
     note: str | None = None
+    preference_vector: Mapping[str, float] = field(default_factory=dict)
 
 
 class Strategist(Protocol):
@@ -119,14 +120,55 @@ class Generator(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class TrainAnswer:
+    """What an Optimizer's training came to.
+
+    Args:
+        status: `trained` or `skipped`; what failed is an error.
+    """
+
+    status: str
+    reason: str | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Optimizer(Protocol):
-    """Scores structures somewhere else."""
+    """Learns and scores structures somewhere else."""
+
+    def train(self) -> TrainAnswer:
+        """Train on everything it knows.
+
+        Raises:
+            StepError: it did not train.
+        """
+        ...
 
     def score_structures(self) -> ScoreAnswer:
         """Score every structure it knows.
 
         Raises:
             StepError: no scores could be had.
+        """
+        ...
+
+    def read_insights(self) -> dict[str, Any] | None:
+        """Give what it found out about prompts, by structure; None when it has nothing.
+
+        Raises:
+            StepError: it does not answer.
+        """
+        ...
+
+
+class PreferenceTaker(Protocol):
+    """A Generator that wants to know the scores."""
+
+    def update_preferences(self, preferences: Mapping[str, Any]) -> int:
+        """Hand over the scores; gives how many it took.
+
+        Raises:
+            StepError: it did not take them.
         """
         ...
 
@@ -180,6 +222,23 @@ class StudioBase(Protocol):
         """Create up to 10 history records, all or none."""
         ...
 
+    def update_scores(self, lot: Sequence[tuple[str, float]]) -> None:
+        """Write up to 10 structures' scores by record id, all or none.
+
+        Raises:
+            PersistentError: code `airtable_refused` where a record is at fault.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LearningParts:
+    """Who takes part in a learning cycle beside us; None where it is not configured."""
+
+    optimizer: Optimizer | None = None
+    generator: PreferenceTaker | None = None
+    base: StudioBase | None = None
+
 
 class Runs(Protocol):
     """The engine, as far as batches need it."""
@@ -194,4 +253,8 @@ class Runs(Protocol):
 
     def get_run(self, run_id: str, *, owner: str | None) -> RunView:
         """Show a run; None as the owner sees any."""
+        ...
+
+    def status_in(self, connection: Connection, run_id: str) -> RunStatus | None:
+        """Look up where a run is, in the caller's transaction; None when there is none."""
         ...

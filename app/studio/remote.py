@@ -30,7 +30,7 @@ from app.studio.model import (
     PromptDraft,
     clean,
 )
-from app.studio.ports import IdeaAnswer, IdeaRequest, Known, PromptRequest, ScoreAnswer
+from app.studio.ports import IdeaAnswer, IdeaRequest, Known, PromptRequest, ScoreAnswer, TrainAnswer
 
 CONNECT_TIMEOUT_S = 10
 WARM_UP_TRIES = 2
@@ -79,8 +79,19 @@ class ServiceWire:
         Raises:
             StepError: by what went wrong; transient when trying again may help.
         """
+        return self._call("POST", path, body)
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Read a JSON object.
+
+        Raises:
+            StepError: as for `post`.
+        """
+        return self._call("GET", path, None)
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
         try:
-            with self._send("POST", path, body, self.timeout_s) as response:
+            with self._send(method, path, body, self.timeout_s) as response:
                 content = _read(response)
         except requests.RequestException as error:
             raise self._explain(error) from None
@@ -178,10 +189,41 @@ def read_retry_after(raw: str | None) -> float | None:
 
 
 class RemoteOptimizer:
-    """The users' Optimizer."""
+    """The users' Optimizer.
 
-    def __init__(self, wire: ServiceWire) -> None:
+    Args:
+        wire: with the patience of a scoring.
+        training: the same service, with the patience of a training; None takes `wire`.
+    """
+
+    def __init__(self, wire: ServiceWire, training: ServiceWire | None = None) -> None:
         self._wire = wire
+        self._training = training or wire
+
+    def train(self) -> TrainAnswer:
+        """Let it train. A 200 whose own status says `skipped` or `error` is no training."""
+        answer = self._training.post("/train", {})
+        status = str(answer.get("status") or "").casefold()
+        numbers = {
+            name: answer[name]
+            for name in ("training_samples", "positive_samples", "negative_samples", "auc_score")
+            if _is_number(answer.get(name))
+        }
+        if status == "success":
+            return TrainAnswer("trained", None, numbers)
+        if status == "skipped":
+            said = clean(str(answer.get("reason") or "it has too few samples"), keep_lines=False)[:MAX_NAME_CHARS]
+            return TrainAnswer("skipped", f"The Optimizer skipped the training: {said}", numbers)
+        if status == "started":
+            raise PersistentError(
+                "The Optimizer trains in the background and did not say what came of it.", code="service_unsettled"
+            )
+        raise PersistentError("The Optimizer's training failed.", code="service_failed")
+
+    def read_insights(self) -> dict[str, Any] | None:
+        """Fetch its insights into prompts."""
+        insights = self._wire.get("/structure_prompt_insights").get("insights")
+        return insights if isinstance(insights, dict) else None
 
     def score_structures(self) -> ScoreAnswer:
         """Fetch its scores, ids as texts, values kept within 0..1."""
@@ -200,7 +242,13 @@ class RemoteOptimizer:
         trained_at = metadata.get("trained_at") if isinstance(metadata, dict) else None
         version = f"optimizer {trained_at}" if trained_at else "optimizer"
         note = "scores: the Optimizer has no trained model yet" if answer.get("warning") else None
-        return ScoreAnswer(scores, version[:MAX_NAME_CHARS], note)
+        vector = answer.get("global_preference_vector")
+        found = (
+            {str(name): float(value) for name, value in vector.items() if _is_number(value)}
+            if isinstance(vector, dict)
+            else {}
+        )
+        return ScoreAnswer(scores, version[:MAX_NAME_CHARS], note, found)
 
 
 class RemoteStrategist:
@@ -252,12 +300,20 @@ class RemoteGenerator:
     name = "generator_service"
     remote = True
 
-    def __init__(self, wire: ServiceWire) -> None:
+    def __init__(self, wire: ServiceWire, preferences: ServiceWire | None = None) -> None:
         self._wire = wire
+        self._preferences = preferences  # the same service, with the patience of an update
 
     def warm_up(self) -> bool:
         """Wake it."""
         return self._wire.warm_up("/health")
+
+    def update_preferences(self, preferences: Mapping[str, Any]) -> int:
+        """Hand over the scores; gives how many structures it says have one."""
+        wire = self._preferences or self._wire
+        answer = wire.post("/update_preferences", preferences)
+        told = answer.get("structures_with_scores")
+        return told if isinstance(told, int) and not isinstance(told, bool) else len(preferences["structure_scores"])
 
     def make_prompts(self, request: PromptRequest) -> list[PromptDraft]:
         """Fetch one slice: records or bare texts, fewer than asked or as many, never more."""

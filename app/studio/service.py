@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -19,10 +20,13 @@ from app.errors import (
     StepParked,
 )
 from app.studio.agents import MARKS_KEPT, sync_catalogue
+from app.studio.cycle import LearningCycles
+from app.studio.cycle_document import build_learning_cycle
 from app.studio.importing import read_state_file
-from app.studio.model import RATES, SCORES_FRESH, Asked, Listing
+from app.studio.model import RATES, SCORES_FRESH, Asked, Listing, Structure
 from app.studio.ports import Runs
 from app.studio.reading import read_like, read_structures
+from app.studio.scoring import Scored, StructureScoring
 from app.studio.starter import starter_structures
 from app.studio.starting import SCHEDULE_OWNER, BatchStarter, StartedBatch, StartOptions, StudioSetup
 from app.studio.store import StudioStore
@@ -32,6 +36,14 @@ from app.workflows.model import Workflow
 _BIGINT_DIGITS = 18
 
 
+@dataclass(frozen=True)
+class Learning:
+    """What the studio learns with."""
+
+    cycles: LearningCycles
+    scoring: StructureScoring
+
+
 class StudioService:
     """The studio's use cases.
 
@@ -39,6 +51,7 @@ class StudioService:
         store: the database.
         runs: the engine.
         setup: settings, base.
+        learning: the cycles, and what scores structures here.
         now: the clock the schedule is judged by, aware.
     """
 
@@ -47,10 +60,13 @@ class StudioService:
         store: StudioStore,
         runs: Runs,
         setup: StudioSetup,
+        learning: Learning,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
         self._setup = setup
+        self._cycles = learning.cycles
+        self._scoring = learning.scoring
         self._starter = BatchStarter(store, runs, setup, now)
 
     # --- batches ---
@@ -105,27 +121,49 @@ class StudioService:
             InvalidError: none of them, or one that cannot be.
         """
         threshold = self._setup.settings.like_threshold
-        counted = self._store.state.add_like(read_like(raw), threshold)
+        counted = self._cycles.add_like(read_like(raw))
         left = max(threshold - (counted.likes - counted.at_last_try), 0)
         messages = {
             "recorded": f"Like recorded. {left} until next learning cycle.",
-            "threshold_reached": "Threshold reached. The likes are kept; this version starts no learning cycle.",
+            "threshold_reached": "Threshold reached. Learning cycle triggered.",
             "queued": "Retrain in progress. The like is kept for the next learning cycle.",
             "duplicate": "This like was recorded before and counts once.",
         }
+        reached = counted.status == "threshold_reached"
         return {
             "status": counted.status,
             "likes_since_last_retrain": counted.likes,
             "threshold": threshold,
-            "threshold_reached": counted.status == "threshold_reached",
-            "retrain_triggered": False,
+            "threshold_reached": reached,
+            "retrain_triggered": reached,
             "message": messages[counted.status],
         }
 
     def reset_counter(self) -> dict[str, Any]:
         """Set the counter of likes to 0; the likes stay known."""
-        self._store.state.reset_counter()
+        self._cycles.reset()
         return {"status": "reset", "likes_since_last_retrain": 0}
+
+    def trigger_retrain(self, options: StartOptions) -> dict[str, Any]:
+        """Start a learning cycle now, however many likes there are.
+
+        Raises:
+            ConflictError: one runs.
+        """
+        started = self._cycles.trigger(options)
+        return {
+            "status": "triggered",
+            "message": "Learning cycle started in background",
+            "task_id": started.run_id,
+        }
+
+    def plan_learning_cycle(self) -> Workflow:
+        """Write the document a learning cycle would run, for an estimate."""
+        return build_learning_cycle(self._cycles.shape)
+
+    def close_ended_cycle(self) -> bool:
+        """Settle a learning cycle whose run is over, and start the next when it is due; beat asks every minute."""
+        return self._cycles.close_ended()
 
     # --- structures ---
 
@@ -160,12 +198,17 @@ class StudioService:
             **shown,
             "liked": liked,
             "shown": shown_count,
-            "explanation": explain_rate(shown["score"]) if shown["model_version"] == RATES else [],
+            "explanation": self._explain(item, shown["score"], shown["model_version"]),
             "history": [
                 {"at": write_time(row["at"]), "score": row["score"], "model_version": row["model_version"]}
                 for row in history
             ],
         }
+
+    def _explain(self, item: Structure, score: float | None, model_version: str | None) -> list[dict[str, Any]]:
+        if score is None:
+            return []
+        return explain_rate(score) if model_version == RATES else self._scoring.explain(item, model_version)
 
     def add_structures(self, raw: Sequence[Any]) -> list[dict[str, Any]]:
         """Write structures, all or none; one whose id is known is written over.
@@ -251,8 +294,13 @@ class StudioService:
             "model_version": cached.model_version,
         }
 
+    def score_structures(self) -> Scored:
+        """Score every structure now with what serves, such as after a rollback."""
+        return self._scoring.score_all(None)
+
     def health(self) -> dict[str, Any]:
         """Give the studio's part of `/health`."""
+        self._cycles.close_ended()
         row = self._store.state.read()
         return {
             "likes_since_last_retrain": row["likes_since_last_retrain"],
@@ -264,6 +312,7 @@ class StudioService:
 
     def status(self) -> dict[str, Any]:
         """Give everything `GET /status` shows."""
+        self._cycles.close_ended()
         row = self._store.state.read()
         return {
             "service": "batuta",
@@ -302,7 +351,9 @@ class StudioService:
             InvalidError: a value is of the wrong kind.
         """
         values = read_state_file(content)
-        self._store.state.overwrite(values)
+        with self._store.engine.begin() as connection:
+            self._cycles.forget_counter(connection)
+            self._store.state.overwrite(values, connection)
         return {name: write_time(value) if isinstance(value, datetime) else value for name, value in values.items()}
 
     def tidy(self, age: timedelta = MARKS_KEPT) -> int:

@@ -147,6 +147,13 @@ likes = sa.Table(
     sa.Column("structure_id", sa.String(MAX_NAME_CHARS), index=True),
     sa.Column("image_url", sa.String(MAX_URL_CHARS)),
     sa.Column("received_at", TIME, nullable=False, server_default=NOW, index=True),
+    # The cycle that took it; None while it is free. A stamp, since a watermark by id loses likes that commit late.
+    sa.Column("cycle_run_id", UUID(as_uuid=False)),
+    sa.Column("consumed_at", TIME),
+    # Whether it is part of the counter; a reset leaves the like and takes it out.
+    sa.Column("counted", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Index("ix_likes_free", "like_id", postgresql_where=sa.text("cycle_run_id is null")),
+    sa.Index("ix_likes_cycle_run_id", "cycle_run_id"),
     sa.Index("uq_likes_record_id", "record_id", unique=True, postgresql_where=sa.text("record_id is not null")),
 )
 
@@ -175,6 +182,36 @@ batches = sa.Table(
     sa.Index(
         "uq_batches_active_daily", "kind", unique=True, postgresql_where=sa.text("kind = 'daily' and status = 'active'")
     ),
+)
+
+# A learning cycle, from its start to what became of the likes it took.
+learning_cycles = sa.Table(
+    "learning_cycles",
+    metadata,
+    sa.Column("run_id", UUID(as_uuid=False), primary_key=True),
+    # The batch that started it and waits for it.
+    sa.Column("parent_run_id", UUID(as_uuid=False)),
+    sa.Column("trigger", sa.String(STATUS_CHARS), nullable=False),
+    sa.Column("likes_taken", sa.Integer, nullable=False),
+    # What of the counter goes back when the cycle learns nothing.
+    sa.Column("likes_counted", sa.Integer, nullable=False),
+    # The part of it that came from a state file, for which there are no rows.
+    sa.Column("likes_imported", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("status", sa.String(STATUS_CHARS), nullable=False, server_default="running"),
+    sa.Column("reason", sa.String(MESSAGE_CHARS)),
+    sa.Column("metrics", JSONB),
+    sa.Column("started_at", TIME, nullable=False, server_default=NOW),
+    sa.Column("ended_at", TIME),
+    sa.CheckConstraint(
+        "status in ('running', 'trained', 'kept_previous', 'skipped', 'failed', 'cancelled')", name="status"
+    ),
+    sa.CheckConstraint("(status = 'running') = (ended_at is null)", name="ended"),
+    # One at a time, whatever the program thinks.
+    sa.Index(
+        "uq_learning_cycles_running", sa.text("(true)"), unique=True, postgresql_where=sa.text("ended_at is null")
+    ),
+    sa.Index(None, "parent_run_id"),
+    sa.Index(None, "started_at"),
 )
 
 structure_scores = sa.Table(
@@ -211,6 +248,7 @@ state = sa.Table(
     sa.Column("total_generations", sa.Integer, nullable=False, server_default="0"),
     sa.Column("last_generation_result", JSONB),
     _json("cached_scores", "{}"),
+    _json("cached_doubts", "{}"),
     sa.Column("scores_cached_at", TIME),
     sa.Column("scores_model_version", sa.String(MAX_NAME_CHARS)),
     sa.CheckConstraint(sa.column("only"), name="one_row"),

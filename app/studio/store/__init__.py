@@ -8,6 +8,8 @@ import sqlalchemy as sa
 
 from app.studio.store.batches import PgBatches
 from app.studio.store.catalogue import PgCatalogue
+from app.studio.store.cycles import PgCycles
+from app.studio.store.examples import PgExamples
 from app.studio.store.ideas import PgIdeas
 from app.studio.store.marks import PgMarks
 from app.studio.store.prompts import PgPrompts
@@ -22,6 +24,8 @@ class StudioStore:
     engine: sa.Engine
     batches: PgBatches
     catalogue: PgCatalogue
+    cycles: PgCycles
+    examples: PgExamples
     ideas: PgIdeas
     marks: PgMarks
     prompts: PgPrompts
@@ -35,6 +39,8 @@ class StudioStore:
             engine,
             batches=PgBatches(engine),
             catalogue=PgCatalogue(engine),
+            cycles=PgCycles(engine),
+            examples=PgExamples(engine),
             ideas=PgIdeas(engine),
             marks=PgMarks(engine),
             prompts=PgPrompts(engine),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,12 +19,13 @@ _SAME = 1e-9
 
 @dataclass(frozen=True)
 class CachedScores:
-    """The scores that serve; `cached_at` is None before the first ones."""
+    """The scores that serve; `cached_at` is None before the first ones, `doubts` empty where their maker gave none."""
 
     scores: dict[str, float]
     cached_at: datetime | None
     model_version: str | None
     age_s: float | None
+    doubts: dict[str, float] = field(default_factory=dict)
 
 
 class PgScores:
@@ -36,15 +37,30 @@ class PgScores:
     def cached(self) -> CachedScores:
         """Give the scores that serve."""
         age = sa.func.extract("epoch", NOW - state.c.scores_cached_at)
-        query = sa.select(state.c.cached_scores, state.c.scores_cached_at, state.c.scores_model_version, age)
+        query = sa.select(
+            state.c.cached_scores, state.c.scores_cached_at, state.c.scores_model_version, age, state.c.cached_doubts
+        )
         with self._engine.connect() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             return CachedScores({}, None, None, None)
-        return CachedScores(row[0], row[1], row[2], None if row[3] is None else float(row[3]))
+        return CachedScores(row[0], row[1], row[2], None if row[3] is None else float(row[3]), row[4])
 
-    def keep(self, scores: Mapping[str, float], model_version: str, run_id: str | None) -> None:
-        """Let these scores serve, and add those that changed to the history."""
+    def keep(
+        self,
+        scores: Mapping[str, float],
+        model_version: str,
+        run_id: str | None,
+        doubts: Mapping[str, float] | None = None,
+    ) -> None:
+        """Let these scores serve, and add those that changed to the history.
+
+        Args:
+            scores: by structure id.
+            model_version: what made them.
+            run_id: in which run.
+            doubts: standard deviations by structure id; without them the rates' own serve.
+        """
         with self._engine.begin() as connection:
             before = lock_state(connection)
             known = before["cached_scores"]
@@ -54,7 +70,12 @@ class PgScores:
                 for key, score in sorted(scores.items())
                 if not same_model or abs(known.get(key, -1) - score) > _SAME
             ]
-            values = {"cached_scores": dict(scores), "scores_cached_at": NOW, "scores_model_version": model_version}
+            values = {
+                "cached_scores": dict(scores),
+                "cached_doubts": dict(doubts or {}),
+                "scores_cached_at": NOW,
+                "scores_model_version": model_version,
+            }
             connection.execute(state.update().values(**values))
             if changed:
                 connection.execute(structure_scores.insert(), changed)

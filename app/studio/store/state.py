@@ -1,4 +1,4 @@
-"""The one row of counters, and the likes it counts."""
+"""The one row of counters; `cycles.py` has the likes it counts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from app.studio.model import LikeCount, count_like
-from app.studio.tables import NOW, likes, state
+from app.studio.tables import state
 
 
 def lock_state(connection: sa.Connection) -> dict[str, Any]:
@@ -36,38 +35,11 @@ class PgState:
         with self._engine.begin() as connection:
             return lock_state(connection)
 
-    def add_like(self, like: Mapping[str, Any], threshold: int) -> LikeCount:
-        """Store a like and count it, once per `record_id`.
-
-        Returns:
-            The counter after it; status `duplicate` when this record was liked before.
-        """
-        statement = (
-            insert(likes)
-            .values(**like)
-            .on_conflict_do_nothing(index_elements=[likes.c.record_id], index_where=likes.c.record_id.is_not(None))
-        )
-        with self._engine.begin() as connection:
-            if connection.execute(statement.returning(likes.c.like_id)).scalar_one_or_none() is None:
-                row = lock_state(connection)
-                return LikeCount(row["likes_since_last_retrain"], row["likes_at_last_try"], "duplicate")
-            row = lock_state(connection)
-            counted = count_like(
-                row["likes_since_last_retrain"],
-                row["likes_at_last_try"],
-                threshold,
-                cycle_running=row["cycle_run_id"] is not None,
-            )
-            values = {"likes_since_last_retrain": counted.likes, "likes_at_last_try": counted.at_last_try}
-            connection.execute(state.update().values(**values, last_like_at=NOW))
-        return counted
-
-    def reset_counter(self) -> None:
-        """Set the counter of likes to 0; the likes themselves stay."""
-        self.overwrite({"likes_since_last_retrain": 0, "likes_at_last_try": 0})
-
-    def overwrite(self, values: Mapping[str, Any]) -> None:
+    def overwrite(self, values: Mapping[str, Any], connection: sa.Connection | None = None) -> None:
         """Set some of the counters."""
-        with self._engine.begin() as connection:
-            lock_state(connection)
-            connection.execute(state.update().values(**values))
+        if connection is None:
+            with self._engine.begin() as own:
+                self.overwrite(values, own)
+            return
+        lock_state(connection)
+        connection.execute(state.update().values(**values))

@@ -10,12 +10,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from app.learning.artifacts import ArtifactFolder
+from app.learning.ports import Learner
+from app.learning.preference import PreferenceLearner
+from app.learning.service import ScorerRegistry
+from app.learning.store import PgVersions
 from app.runs.model import RunView
 from app.runs.ports import HandlerCatalog
 from app.settings import Settings
-from app.studio.agents import StudioAgents, register_handlers
-from app.studio.assembly import build_makers
+from app.studio.assembly import Agents, assemble_agents, build_learning, build_makers
 from app.studio.batch import answer_daily_batch, answer_manual_generation
+from app.studio.cycle import LearningCycles
 from app.studio.making import Makers
 from app.studio.model import Asked
 from app.studio.ports import StudioBase
@@ -34,7 +39,9 @@ class Studio:
     service: StudioService
     store: StudioStore
     runs: InlineRuns
-    agents: StudioAgents
+    agents: Agents
+    registry: ScorerRegistry
+    cycles: LearningCycles
 
     def run_daily(self, **asked: Any) -> dict[str, Any]:
         batch = self.service.start_daily_batch(Asked(**asked), LOCAL)
@@ -43,6 +50,14 @@ class Studio:
     def run_manual(self, **asked: Any) -> dict[str, Any]:
         batch = self.service.start_manual_generation(Asked(**asked), LOCAL)
         return answer_manual_generation(self.runs.finish_run(batch.run_id))
+
+    def run_cycle(self) -> dict[str, Any]:
+        """Run the cycle that was started, and close it as its worker would."""
+        run_id = self.store.cycles.peek()
+        assert run_id is not None
+        view = self.runs.finish_run(run_id)
+        self.cycles.close_ended()
+        return dict(view.variables["cycle"])
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         with self.store.engine.connect() as connection:
@@ -65,18 +80,26 @@ def make_studio(settings: Settings, engine: sa.Engine) -> MakeStudio:
         makers: Makers | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         warms_up: bool = False,
+        learner: Learner | None = None,
         **changes: Any,
     ) -> Studio:
-        studio_settings = replace(settings.studio, **changes)
+        changed = replace(settings, studio=replace(settings.studio, **changes))
+        registry = ScorerRegistry(
+            PgVersions(engine), ArtifactFolder(settings.storage.data_dir), [learner or PreferenceLearner(threads=1)]
+        )
         store = StudioStore.over(engine)
-        agents = StudioAgents(store, makers or build_makers(studio_settings), base, studio_settings)
         handlers = HandlerCatalog()
-        register_handlers(handlers, agents, studio_settings)
         runs = InlineRuns(handlers)
-        setup = StudioSetup(studio_settings, settings.schedule, base=base, version="1.2.3", remote_generator=warms_up)
-        service = StudioService(store, runs, setup, now)
+        made = makers or build_makers(changed.studio)
+        agents = assemble_agents(changed, engine, runs, registry, made, base)
+        agents.register(handlers, changed.studio)
+        # A batch that waits for its learning cycle lets it run.
+        runs.on_park = runs.finish_waiting
+        setup = StudioSetup(changed.studio, settings.schedule, base=base, version="1.2.3", remote_generator=warms_up)
+        learning = build_learning(changed, engine, runs, registry, base)
+        service = StudioService(store, runs, setup, learning, now)
         service.prepare_catalogue()
-        return Studio(service, store, runs, agents)
+        return Studio(service, store, runs, agents, registry, learning.cycles)
 
     return make
 

@@ -75,8 +75,20 @@ class InlineRuns:
             raise NotFoundError(code="run_not_found")
         return self.views[run_id]
 
+    def status_in(self, connection: Connection, run_id: str) -> RunStatus | None:
+        del connection
+        view = self.views.get(run_id)
+        return None if view is None else view.status
+
     def set_status(self, run_id: str, status: RunStatus) -> None:
         self.views[run_id] = replace(self.views[run_id], status=status)
+
+    def finish_waiting(self, parked: StepParked) -> None:
+        """Run to its end what a step waits for, when that is another run."""
+        waiting = [run_id for run_id, view in self.views.items() if view.status is RunStatus.QUEUED]
+        if parked.reason == "learning":
+            for run_id in waiting:
+                self.finish_run(run_id)
 
     def finish_run(self, run_id: str) -> RunView:
         """Run every step; a run that crashed before goes on from its first unfinished step, as after a takeover."""

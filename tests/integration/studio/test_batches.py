@@ -165,12 +165,6 @@ def test_five_hundred_prompts_of_one_batch_all_differ(studio: Studio) -> None:
     assert studio.rows("select count(distinct fingerprint), count(distinct place) from prompts") == [(500, 500)]
 
 
-def test_a_forced_learning_cycle_is_said_not_to_exist_yet(studio: Studio) -> None:
-    answer = studio.run_daily(force_retrain=True, num_ideas=0, num_prompts=1)
-    assert answer["retrain_triggered"] is False
-    assert any(note.startswith("learning: ") for note in answer["degraded"])
-
-
 def test_two_daily_batches_at_once_are_one_and_both_may_read_it(studio: Studio) -> None:
     first = studio.service.start_daily_batch(Asked(), LOCAL)
     second = studio.service.start_daily_batch(Asked(num_prompts=99), StartOptions("somebody"))
@@ -230,7 +224,7 @@ def test_a_paused_batch_that_goes_on_later_ends_as_any_other(studio: Studio) -> 
 
 
 def test_while_a_cycle_runs_batches_are_refused_in_the_callers_words(studio: Studio) -> None:
-    studio.store.state.overwrite({"cycle_run_id": "0190a000-0000-7000-8000-000000000000"})
+    studio.service.trigger_retrain(LOCAL)
     answer = studio.run_daily()
     assert (answer["success"], answer["error"], answer["summary"]) == (
         False,

@@ -211,14 +211,15 @@ def test_agents_serve_in_workflows_of_others_too(studio: Studio) -> None:
     from tests.integration.studio.inline_runs import Context
 
     context = Context(RUN, "0.0", [])
-    ideas = studio.agents.propose_ideas(context, {"count": 2, "scores": {"1": 0.5}})
+    ideas = studio.agents.batches.propose_ideas(context, {"count": 2, "scores": {"1": 0.5}})
     assert (ideas["count"], len(ideas["ideas"])) == (2, 2)
     slices = [
-        studio.agents.make_prompts(Context(RUN, f"1.0.{at}", []), {"slice": count}) for at, count in enumerate([10, 2])
+        studio.agents.batches.make_prompts(Context(RUN, f"1.0.{at}", []), {"slice": count})
+        for at, count in enumerate([10, 2])
     ]
     texts = [prompt["text"] for part in slices for prompt in part["prompts"]]
     assert len(set(texts)) == 12
-    assert studio.agents.report_batch(context, {})["prompts_generated"] == 12
+    assert studio.agents.batches.report_batch(context, {})["prompts_generated"] == 12
     assert studio.service.status()["total_batches"] == 0
 
 
@@ -228,7 +229,7 @@ def test_an_agent_given_nonsense_says_what_it_needs(studio: Studio, given: dict[
     from tests.integration.studio.inline_runs import Context
 
     with pytest.raises(PersistentError, match="whole number"):
-        studio.agents.propose_ideas(Context(RUN, "0.0", []), dict(given))
+        studio.agents.batches.propose_ideas(Context(RUN, "0.0", []), dict(given))
 
 
 def test_a_batch_on_an_installation_without_structures_begins_with_the_starter_catalogue(studio: Studio) -> None:

@@ -16,7 +16,7 @@ from app.broker import QUEUES, RUN_STEP, create_celery
 from app.runs.ports import Handler
 from app.settings import Settings
 from beat_schedule import beat_schedule
-from tasks.registry import KEEP_HOUSE, START_DUE_BATCH, register_tasks
+from tasks.registry import CLOSE_CYCLE, KEEP_HOUSE, START_DUE_BATCH, register_tasks
 
 ROOT = Path(__file__).resolve().parents[3]
 # Addresses of nothing: neither a task's declaration nor a handler's connects.
@@ -55,7 +55,7 @@ def queue_of(task: str, options: dict[str, Any] | None = None) -> str:
 
 
 def test_the_tasks_are_those_that_are_known() -> None:
-    assert set(TASKS) == {RUN_STEP, START_DUE_BATCH, KEEP_HOUSE}
+    assert set(TASKS) == {RUN_STEP, START_DUE_BATCH, CLOSE_CYCLE, KEEP_HOUSE}
 
 
 @pytest.mark.parametrize("task", TASKS)

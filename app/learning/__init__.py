@@ -1,0 +1,1 @@
+"""The scorers' registry: versions, promotion, rollback, retraining. The mathematics is in `ml/`."""

@@ -1,0 +1,123 @@
+"""The scorer of likes, over `ml/`."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.learning.model import Columns, Trained, TrainingRows
+from app.learning.ports import ScoredRows, Scorer, TooFewSamplesError, UnusableArtifactError
+
+if TYPE_CHECKING:
+    from ml import Preference
+
+PREFERENCE = "preference"
+FEWEST_SAMPLES, FEWEST_POSITIVES = 100, 20  # below, the users' own Optimizer skips too
+# Raised when `app/studio/examples.py` gives other columns: a scorer of another set does not fit.
+FEATURE_SET = "structures-1"
+DRAWS_SEED = 7  # the same structures are as uncertain tomorrow as today
+CHUNK = 4_000  # rows whose draws are held at once
+
+
+class PreferenceScorer:
+    """A scorer of `ml/` behind our port."""
+
+    def __init__(self, scorer: Preference) -> None:
+        self.scorer = scorer
+
+    def score(self, columns: Columns) -> ScoredRows:
+        """Score rows, and say how far draws of the posterior lie apart."""
+        import numpy as np  # noqa: PLC0415 - a web process that explains nothing never loads the mathematics
+        from scipy.special import expit  # noqa: PLC0415 - the same
+
+        from ml import as_frame  # noqa: PLC0415 - the same
+
+        frame = as_frame({name: list(values) for name, values in columns.items()})
+        if not len(frame):
+            return ScoredRows([], [])
+        scores = self.scorer.score(frame)
+        rng = np.random.default_rng(DRAWS_SEED)
+        deviations: list[float] = []
+        for begin in range(0, len(frame), CHUNK):
+            part = frame.take(np.arange(begin, min(begin + CHUNK, len(frame))))
+            draws = self.scorer.tastes.draw(self.scorer.design(part), None, 64, rng)
+            spread = expit(self.scorer.slope * draws + self.scorer.shift).std(axis=0)
+            deviations += [float(value) for value in spread]
+        return ScoredRows([float(value) for value in scores], deviations)
+
+    def explain(self, row: Mapping[str, Any]) -> list[tuple[str, float]]:
+        """Turn the parts' log odds into steps of probability, in their order: they add up to the score."""
+        found = self.scorer.explain(dict(row))
+        at = found.base
+        steps = [("assumed before anything is known of it", _sigmoid(at))]
+        for name, part in found.parts:
+            steps.append((name, _sigmoid(at + part) - _sigmoid(at)))
+            at += part
+        return steps
+
+
+class PreferenceLearner:
+    """Trains and reads scorers of likes.
+
+    Args:
+        threads: of the training; None leaves one processor to everybody else.
+    """
+
+    scorer = PREFERENCE
+    feature_set = FEATURE_SET
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads or max((os.cpu_count() or 2) - 1, 1)
+
+    def train(self, data: TrainingRows, running: Scorer | None, *, seed: int = 0) -> Trained:
+        """Train; see the port."""
+        samples, positives = data.samples, data.positives
+        if samples < FEWEST_SAMPLES or positives < FEWEST_POSITIVES or positives == samples:
+            raise TooFewSamplesError(
+                f"{samples} showings with {positives} likes are too few to learn from; "
+                f"{FEWEST_SAMPLES} with {FEWEST_POSITIVES} likes, and some without, are needed. Smoothed rates serve."
+            )
+        from ml import Options, fit  # noqa: PLC0415 - as above
+
+        fitted = fit(
+            {name: list(values) for name, values in data.columns.items() if name != data.item},
+            list(data.labels),
+            weight=list(data.weights),
+            time=list(data.times_s),
+            item=None if data.item is None else list(data.columns[data.item]),
+            running=running.scorer if isinstance(running, PreferenceScorer) else None,
+            options=Options(threads=self._threads, seed=seed),
+        )
+        card = fitted.card
+        metrics = {**card.metrics, "samples": samples, "positives": positives, "held_out": card.held_out}
+        return Trained(_as_text(fitted), card.to_json(), metrics, card.verdict.promote, card.verdict.reason)
+
+    def load(self, artifact: str) -> Scorer:
+        """Read a saved scorer; see the port."""
+        from ml import LearningError, load  # noqa: PLC0415 - as above
+
+        with tempfile.TemporaryDirectory(prefix="batuta-scorer-") as folder:
+            path = Path(folder) / "scorer.txt"
+            path.write_text(artifact, encoding="utf-8")
+            try:
+                loaded = load(path)
+            except LearningError as error:
+                raise UnusableArtifactError(f"{error}.") from None
+        if not hasattr(loaded, "tastes"):
+            raise UnusableArtifactError("It is no scorer of likes.")
+        return PreferenceScorer(loaded)
+
+
+def _as_text(scorer: Preference) -> str:
+    with tempfile.TemporaryDirectory(prefix="batuta-scorer-") as folder:
+        path = Path(folder) / "scorer.txt"
+        scorer.save(path)
+        return path.read_text(encoding="utf-8")
+
+
+def _sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))
