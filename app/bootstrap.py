@@ -15,6 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import __version__
 from app.access.service import TokenService
 from app.access.store import PgTokenStore
+from app.assignments.service import AssignmentService
+from app.assignments.store import PgAssignmentStore
 from app.broker import create_celery
 from app.database import create_engine
 from app.errors import NotConfiguredError
@@ -150,6 +152,11 @@ class Application:
     def studio(self) -> StudioService:
         """Batches, likes, structures."""
         return build_service(self.settings, self.engine, self.redis, self.runs, self.scorers, version=__version__)
+
+    @cached_property
+    def assignments(self) -> AssignmentService:
+        """Who should take a task."""
+        return AssignmentService(PgAssignmentStore(self.engine), self.settings.assignments)
 
     @cached_property
     def tokens(self) -> TokenService:

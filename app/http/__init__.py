@@ -10,7 +10,7 @@ from flask_smorest import Api
 
 from app import __version__
 from app.errors import StorageAwayError
-from app.http import health, identity, pages, problems, runs, studio, tokens, workflows
+from app.http import assignments, health, identity, pages, problems, runs, studio, tokens, workflows
 from app.http.application import EXTENSION
 from app.http.bodies import BODY_LENGTH_MAX
 from app.http.schemas import ProblemSchema
@@ -21,7 +21,14 @@ from app.http.waiting import WaitingRoom
 if TYPE_CHECKING:
     from app.bootstrap import Application
 
-RESOURCES = (health.resource, studio.resource, workflows.resource, runs.resource, tokens.resource)
+RESOURCES = (
+    health.resource,
+    studio.resource,
+    assignments.resource,
+    workflows.resource,
+    runs.resource,
+    tokens.resource,
+)
 UNREACHABLE: tuple[type[Exception], ...] = (StorageAwayError, *problems.AWAY)
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
