@@ -1,5 +1,6 @@
-"""Save and read scorers as text: JSON with a checksum, arrays as base64 of little-endian numbers, trees in LightGBM's own text.
+"""Save and read scorers as text.
 
+One line of format and checksum, then JSON: arrays as base64 of little-endian numbers, trees in LightGBM's own text.
 Nothing in it can run: a foreign file can at worst be refused.
 """
 

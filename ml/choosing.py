@@ -3,8 +3,8 @@
 Symbols: n candidates, S draws of the posterior, ε exploration rate.
 
 A place goes to the best score with probability 1 - ε, and otherwise to the best of one posterior draw (Thompson
-sampling), or, rarely, to anybody at all. What is shown at a place is never shown again further down. The propensity of a
-pick is the probability, given the picks before it, of just this candidate at this place: what inverse propensity
+sampling), or, rarely, to anybody at all. What is shown at a place is never shown again further down. The propensity of
+a pick is the probability, given the picks before it, of just this candidate at this place: what inverse propensity
 weighting needs to tell how another policy would have done.
 
 Source: Russo et al., A Tutorial on Thompson Sampling, 2018; propensities by counting draws.
@@ -67,7 +67,9 @@ def pick(scores: Floats, draws: Floats, k: int, *, exploration_rate: float, rng:
     return picks
 
 
-def estimate_policy(rewards: Floats, propensities: Floats, wanted: Floats, *, clip: float = 20.0) -> tuple[float, float]:
+def estimate_policy(
+    rewards: Floats, propensities: Floats, wanted: Floats, *, clip: float = 20.0
+) -> tuple[float, float]:
     """Estimate what another policy would have earned from what this one logged.
 
     Args:

@@ -141,7 +141,7 @@ def words_of(text: str) -> list[str]:
 
 
 def codes_of(column: Array, levels: tuple[str, ...]) -> Array:
-    """Number each value by its place in `levels`: shape (n,), int64, -1 for any other."""
+    """Find each value's number, its place in `levels`: shape (n,), int64, -1 for any other."""
     known = {level: j for j, level in enumerate(levels)}
     values, inverse = np.unique(column.astype(str), return_inverse=True)
     places = np.array([known.get(str(value), -1) for value in values], dtype=np.int64)

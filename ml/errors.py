@@ -1,8 +1,8 @@
 """What can go wrong here, in one small tree.
 
-    LearningError
-    |-- RowsError       the rows or the label cannot be learned from or scored
-    `-- ArtifactError   a saved scorer is missing, broken, or made by something else
+LearningError
+|-- RowsError       the rows or the label cannot be learned from or scored
+`-- ArtifactError   a saved scorer is missing, broken, or made by something else
 """
 
 from __future__ import annotations

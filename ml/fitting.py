@@ -34,7 +34,7 @@ MANY_ROWS = 200_000
 ASIDE_OF_MANY = 0.1  # half to stop the trees and fit the tastes on, half to measure
 LARGEST_DESIGN = 12_000_000  # numbers in the tastes' design: 100 MB
 FEWEST_TO_CALIBRATE = 200
-SLOPE_BELIEF, SHIFT_BELIEF = 8.0, 2.0  # prior precision of the calibration's slope around 1, and shift around 0
+BELIEF = 100.0  # prior precision of the calibration's slope around 1 and shift around 0: the posterior is nearly right
 
 
 @dataclass(frozen=True)
@@ -58,23 +58,29 @@ def fit_preference(table: Table, options: Options, running: Preference | None) -
     split = options.split or choose_split(time=table.time is not None, groups=len(table.persons))
     share = ASIDE_OF_MANY if many else options.held_out
     aside = keep_aside(split, share, order, table.unit, options.seed)
+    trained: _Parts | None
     if many:
         tuning, measured = _halves(np.flatnonzero(aside), table)
-        parts = _learn_many(table, tuning, measured, options)
-        trained = final = parts
+        trained = final = _learn_many(table, tuning, measured, options)
     else:
         measured = np.flatnonzero(aside)
         trained = _learn(table.take(~aside), options) if 0 < len(measured) < len(table) else None
         final = _learn(table, options)
-    scorer = Preference(final.layout, final.trees, final.tastes, 1.0, 0.0, _ITEM if table.item is not None else None,
-                        final.item_variance, _card(table, final, split))
+    item = None if table.item is None else table.item_name
+    scorer = Preference(
+        final.layout,
+        final.trees,
+        final.tastes,
+        1.0,
+        0.0,
+        item,
+        final.item_variance,
+        _card(table, final, split),
+    )
     if trained is None:
         return scorer
-    return _measured(scorer, replace(scorer, layout=trained.layout, trees=trained.trees, tastes=trained.tastes),
-                     (table, measured, ~aside), running)
-
-
-_ITEM = "item"  # where a table keeps items when it is turned back into rows
+    unseen = replace(scorer, layout=trained.layout, trees=trained.trees, tastes=trained.tastes)
+    return _measured(scorer, unseen, (table, measured, ~aside), running)
 
 
 def _order(table: Table) -> Array | None:
@@ -151,7 +157,7 @@ def _measured(
     test, train = table.take(measured), table.take(inside) if len(table) < MANY_ROWS else table
     attributes = test.attributes
     if test.item is not None:
-        attributes = type(attributes)({**attributes.columns, _ITEM: test.item})
+        attributes = type(attributes)({**attributes.columns, test.item_name: test.item})
     names = test.person_names()
     y = test.label.astype(np.float64)
     utility = trained.tastes.utility(trained.design(attributes), names)
@@ -170,9 +176,7 @@ def _measured(
         metrics |= _metrics(f"{name}_", y, theirs)
     rival = others.get("running", plain)
     verdict = judge(log_losses(y, p) - log_losses(y, rival), test.unit, rival="running" in others)
-    card = replace(
-        scorer.card, held_out=len(y), metrics=metrics, calibration=calibration_bins(y, p), verdict=verdict
-    )
+    card = replace(scorer.card, held_out=len(y), metrics=metrics, calibration=calibration_bins(y, p), verdict=verdict)
     return replace(scorer, slope=slope, shift=shift, card=card)
 
 
@@ -189,7 +193,7 @@ def _calibrate(utility: Floats, y: Floats) -> tuple[float, float]:
     if len(y) < FEWEST_TO_CALIBRATE or min(y.sum(), len(y) - y.sum()) < FEWEST_POSITIVES:
         return 1.0, 0.0
     design = np.column_stack([utility, np.ones(len(y))])
-    centre, belief = np.array([1.0, 0.0]), np.diag([SLOPE_BELIEF, SHIFT_BELIEF])
+    centre, belief = np.array([1.0, 0.0]), BELIEF * np.eye(2)
     found = centre.copy()
     for _ in range(25):
         p = expit(design @ found)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import io
 import math
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,13 +146,12 @@ def _checked(columns: dict[str, Array]) -> Frame:
 
 
 def _read_csv(path: Path) -> Frame:
-    opened = gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else None
     try:
-        with opened or path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
-            names = next(reader, [])
-            lines = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        reader = csv.reader(io.StringIO(data.decode("utf-8"), newline=""))
+        names = next(reader, [])
+        lines = list(reader)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise RowsError(f"{path.name} is not a readable CSV: {error}") from error
     if any(len(line) != len(names) for line in lines):
         raise RowsError(f"{path.name} has lines of another length than its header of {len(names)} columns")

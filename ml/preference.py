@@ -2,9 +2,10 @@
 
 Symbols: n rows · c design columns · Φ design: 1, the trees' margin, attributes, words, items.
 
-The trees' margin enters the posterior as one more attribute (its prior weight is 1), learned on margins of trees that had
-not seen the row. So the posterior corrects trees that are too sure of themselves, and a person may trust them more or less
-than the crowd does. With too few rows there are no trees, and the shrunken rates of attributes and items are the scorer.
+The trees' margin enters the posterior as one more attribute (its prior weight is 1), learned on margins of trees that
+had not seen the row. So the posterior corrects trees that are too sure of themselves, and a person may trust them more
+or less than the crowd does. With too few rows there are no trees, and the shrunken rates of attributes and items are
+the scorer.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class Explanation:
     Args:
         base: log odds before anything is known of the row.
         parts: log odds each attribute adds, largest effect first; `(person)` is liking in general, `(item)` the item.
-        probability: σ(base + all parts).
+        probability: sigmoid(base + all parts).
     """
 
     base: float
@@ -216,7 +217,11 @@ class Preference:
         frame = as_frame(rows)
         asked = None if question is None else np.unique(as_text(question), return_inverse=True)[1].astype(np.int64)
         evidence = Evidence(
-            self.design(frame), np.asarray(label, dtype=np.float64), np.ones(len(frame)), np.zeros(len(frame), np.int64), asked
+            self.design(frame),
+            np.asarray(label, dtype=np.float64),
+            np.ones(len(frame)),
+            np.zeros(len(frame), np.int64),
+            asked,
         )
         return replace(self, tastes=self.tastes.learn(evidence, person)) if self.tastes.personal else self
 

@@ -25,7 +25,9 @@ def judge(difference: Floats, groups: Array, *, rival: bool) -> Verdict:
     if len(difference) < FEWEST_TO_JUDGE:
         if rival:
             return Verdict(promote=False, reason=f"{len(difference)} rows are too few to replace a running scorer")
-        return Verdict(promote=True, reason=f"{len(difference)} rows are too few to compare; nothing runs yet", difference=mean)
+        return Verdict(
+            promote=True, reason=f"{len(difference)} rows are too few to compare; nothing runs yet", difference=mean
+        )
     low, high = interval(difference, groups)
     promote = (mean <= 0 or low <= 0) and mean <= _MARGIN if rival else mean < 0
     word = "not worse than" if promote else "worse than"

@@ -244,7 +244,9 @@ def _measured(scorer: Roster, trained: Roster, test: tuple[Table, Array, Array],
     best = trained.probabilities(frame)
     right = (np.array(trained.names, dtype=object)[best.argmax(axis=1)] == truth).astype(np.float64)
     bins = calibration_bins(right, best.max(axis=1))
-    return replace(scorer, card=replace(scorer.card, held_out=len(truth), metrics=metrics, calibration=bins, verdict=verdict))
+    return replace(
+        scorer, card=replace(scorer.card, held_out=len(truth), metrics=metrics, calibration=bins, verdict=verdict)
+    )
 
 
 def _losses(scorer: Roster, frame: Frame, truth: Array) -> Floats:
@@ -256,6 +258,8 @@ def _metrics(prefix: str, scorer: Roster, frame: Frame, truth: Array) -> dict[st
     first = np.array([best[0][0] for best in ranked], dtype=object)
     return {
         f"{prefix}top1": float(np.mean(first == truth)),
-        f"{prefix}top3": float(np.mean([name in [n for n, _ in best] for name, best in zip(truth, ranked, strict=True)])),
+        f"{prefix}top3": float(
+            np.mean([name in [n for n, _ in best] for name, best in zip(truth, ranked, strict=True)])
+        ),
         f"{prefix}macro_f1": macro_f1(truth.astype(str), first.astype(str)),
     }

@@ -6,7 +6,7 @@ strong model gains) of a prompt. A label of names makes a `Roster`: who takes a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,7 +50,7 @@ class Scorer(Protocol):
         ...
 
 
-def fit(
+def fit(  # noqa: PLR0913 - the roles a column can have; all but two by name
     rows: Rows,
     label: Column,
     group: Column = None,
@@ -103,11 +103,16 @@ def load(path: str | Path, *, feature_set: str | None = None) -> Preference | Ro
         ArtifactError: missing, broken, foreign, or of another feature set. Keep the scorer that serves.
     """
     content = artifact.read(path)
-    kinds = {"preference": Preference.from_content, "roster": Roster.from_content}
+    kinds: dict[str, Callable[[dict[str, Any]], Preference | Roster]] = {
+        "preference": Preference.from_content,
+        "roster": Roster.from_content,
+    }
     build = kinds.get(str(content.get("kind")))
     if build is None:
         raise ArtifactError(f"{Path(path).name} holds a scorer of kind {content.get('kind')!r}, which is unknown here")
-    scorer: Preference | Roster = build(content)
+    scorer = build(content)
     if feature_set is not None and scorer.card.feature_set != feature_set:
-        raise ArtifactError(f"{Path(path).name} was learned from feature set {scorer.card.feature_set}, not {feature_set}")
+        raise ArtifactError(
+            f"{Path(path).name} was learned from feature set {scorer.card.feature_set}, not {feature_set}"
+        )
     return scorer

@@ -36,8 +36,8 @@ def keep_aside(split: Split, share: float, order: Array | None, unit: Ints, seed
     if split == "time" and order is not None:
         _, rank = np.unique(order, return_inverse=True)
         cut = np.sort(rank)[min(len(rank) - 1, int((1 - share) * len(rank)))]
-        return np.asarray(rank >= cut) if cut > 0 else np.asarray(rank > cut)
-    return fold_of(unit, max(2, round(1 / share)), seed) == 0
+        return np.greater_equal(rank, max(int(cut), 1))
+    return np.equal(fold_of(unit, max(2, round(1 / share)), seed), 0)
 
 
 def fold_of(unit: Ints, folds: int, seed: int) -> Ints:

@@ -75,6 +75,7 @@ class Table:
         time: sortable; None without times.
         item: object array of text; None without items.
         question: int64; None without questions.
+        item_name: the item's column in rows to score.
     """
 
     attributes: Frame
@@ -85,6 +86,7 @@ class Table:
     time: Array | None
     item: Array | None
     question: Ints | None
+    item_name: str = "item"
 
     def __len__(self) -> int:
         return len(self.label)
@@ -100,6 +102,7 @@ class Table:
             None if self.time is None else self.time[rows],
             None if self.item is None else self.item[rows],
             None if self.question is None else self.question[rows],
+            self.item_name,
         )
 
     @property
@@ -152,6 +155,7 @@ def read_table(rows: Rows, roles: Roles, options: Options) -> Table:
         _values(frame, roles.time, "time"),
         _text(frame, roles.item, "item"),
         None if asked is None else np.unique(asked.astype(str), return_inverse=True)[1].astype(np.int64),
+        roles.item if isinstance(roles.item, str) else "item",
     )
 
 

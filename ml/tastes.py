@@ -4,15 +4,15 @@ Symbols:
     n   rows · c  columns of the design · d ≤ c  its first columns, on which persons may differ · m  persons
     Φ   design, shape (n, c) · w  crowd weights, shape (c,) · u_p  a person's deviation, shape (d,)
     η   utility: Φ·w + Φ[:, :d]·u_p
-    P(like) = σ(η); within one question (rows shown together, one chosen) P = softmax of η over its rows.
+    P(like) = sigmoid(η); within one question (rows shown together, one chosen) P = softmax of η over its rows.
 
-Priors: w ~ N(centre, diag τ²), u_p ~ N(0, Σ). The variances are learned from the data (expectation maximisation around
-the joint mode), one a block of columns, so that weak attributes shrink to nothing and a person with few rows stays close
-to the crowd. The mode and its curvature are found by Newton's method; the persons are eliminated one by one (the Hessian
-is an arrow), so the cost grows with the number of persons, not with its square.
+Priors: w ~ N(centre, diag τ²), u_p ~ N(0, Σ). The variances are learned from the data (expectation maximisation
+around the joint mode), one a block of columns, so that weak attributes shrink to nothing and a person with few rows
+stays close to the crowd. The mode and its curvature are found by Newton's method; the persons are eliminated one by one
+(the Hessian is an arrow), so the cost grows with the number of persons, not with its square.
 
-Source: Laplace's approximation and empirical Bayes as in Gelman et al., Bayesian Data Analysis, ch. 13 and 15; the mixed
-logit of Train, Discrete Choice Methods with Simulation, ch. 11 and 12, for a person's own weights.
+Source: Laplace's approximation and empirical Bayes as in Gelman et al., Bayesian Data Analysis, ch. 13 and 15; the
+mixed logit of Train, Discrete Choice Methods with Simulation, ch. 11 and 12, for a person's own weights.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Evidence:
         label: shape (n,), 0/1.
         weight: shape (n,), positive.
         person: shape (n,), int64: 0..m-1, or -1 for nobody in particular.
-        question: shape (n,), int64, rows of one id were shown together and exactly one was chosen; None: each row alone.
+        question: shape (n,), int64, rows of one id were shown together, one was chosen; None: each row alone.
     """
 
     design: Floats
@@ -87,8 +87,8 @@ class Tastes:
     Args:
         crowd: ŵ, shape (c,).
         crowd_covariance: shape (c, c).
-        stranger: shape (c,): weights that predict best for somebody we do not know. Not ŵ: averaged over unlike persons,
-            a probability is flatter and peaks elsewhere than that of the average person.
+        stranger: shape (c,): weights that predict best for somebody we do not know. Not ŵ: averaged over unlike
+            persons, a probability is flatter and peaks elsewhere than that of the average person.
         spread: Σ, shape (d, d): how persons differ; what is assumed of one we do not know.
         persons: name to place in the two arrays that follow.
         means: û, shape (m, d).
@@ -215,21 +215,19 @@ def fit_tastes(evidence: Evidence, blocks: Sequence[Block], names: Sequence[str]
         tau = _crowd_variances(blocks, mode, centre, tau)
         sigma = _person_variances(blocks, mode, sigma, full=full)
     _climb(rows, bounds, mode, (centre, tau, sigma), LAST_ROUNDS)
-    stranger = _alone(rows, (centre, tau)) if len(names) else mode.w
+    stranger = _alone(rows, blocks) if len(names) else mode.w
     kept = mode.covariances
     if kept.size > LARGEST_COVARIANCES:
         kept = np.ascontiguousarray(np.einsum("mdd->md", kept))
-    return Tastes(mode.w, mode.crowd_covariance, stranger, sigma, {name: j for j, name in enumerate(names)}, mode.u, kept)
+    return Tastes(
+        mode.w, mode.crowd_covariance, stranger, sigma, {name: j for j, name in enumerate(names)}, mode.u, kept
+    )
 
 
-def _alone(rows: Evidence, prior: tuple[Floats, Floats]) -> Floats:
-    """Fit the weights as if all rows were one person's."""
-    centre, tau = prior
-    nobody = Evidence(rows.design, rows.label, rows.weight, np.full(len(rows.label), -1, np.int64), rows.question)
-    none = np.zeros((0, 0))
-    mode = _Mode(centre.copy(), none, np.diag(tau), none)
-    _climb(nobody, np.zeros(1, np.int64), mode, (centre, tau, none), LAST_ROUNDS)
-    return mode.w
+def _alone(rows: Evidence, blocks: Sequence[Block]) -> Floats:
+    """Fit the weights, with variances of their own, as if all rows were one person's."""
+    nobody = replace(rows, person=np.full(len(rows.label), -1, np.int64))
+    return fit_tastes(nobody, [replace(block, person=0.0) for block in blocks], ()).crowd
 
 
 def _climb(rows: Evidence, bounds: Array, mode: _Mode, prior: tuple[Floats, Floats, Floats], steps: int) -> None:
@@ -264,8 +262,8 @@ def _climb(rows: Evidence, bounds: Array, mode: _Mode, prior: tuple[Floats, Floa
             mode.covariances[p] = inverse
         moved[known] += np.einsum("nd,nd->n", rows.design[known, :d], own_steps[rows.person[known]])
         damping = _damping(moved)
-        mode.w = mode.w + damping * step
-        mode.u = mode.u + damping * own_steps
+        mode.w = np.asarray(mode.w + damping * step, dtype=np.float64)
+        mode.u = np.asarray(mode.u + damping * own_steps, dtype=np.float64)
 
 
 def _slopes(rows: Evidence, design: Floats, eta: Floats) -> tuple[Floats, Floats, Floats]:

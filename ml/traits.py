@@ -88,11 +88,14 @@ class Traits:
             blocks.append(sp.csr_matrix(cells, shape=(len(frame), len(levels))))
         texts = [a.name for a in self.attributes if a.kind == "text"]
         if self.buckets:
-            blocks.append(sum((_hashed(_text(frame, name), self.buckets) for name in texts[1:]),
-                              _hashed(_text(frame, texts[0]), self.buckets)))
-        for attribute in self.attributes:
-            if attribute.kind != "categorical":
-                blocks.append(sp.csr_matrix(_amounts(attribute, frame)))
+            blocks.append(
+                sum(
+                    (_hashed(_text(frame, name), self.buckets) for name in texts[1:]),
+                    _hashed(_text(frame, texts[0]), self.buckets),
+                )
+            )
+        amounts = [attribute for attribute in self.attributes if attribute.kind != "categorical"]
+        blocks.extend(sp.csr_matrix(_amounts(attribute, frame)) for attribute in amounts)
         return sp.hstack(blocks, format="csr", dtype=np.float32)
 
     def to_json(self) -> dict[str, Any]:

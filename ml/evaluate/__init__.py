@@ -1,0 +1,1 @@
+"""Measure the scorers on public data sets: `python -m ml.evaluate`."""
