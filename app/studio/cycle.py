@@ -46,10 +46,9 @@ class LearningCycles:
         """
         pending: list[Started] = []
         with self._store.engine.begin() as connection:
-            # Before the lock: two likes of one record wait for each other only, not for everybody.
-            is_new = self._store.cycles.insert_like(connection, like)
+            # The lock first: a cycle that begins here must not take a like that has not been counted yet.
             counters = self._locked(connection, pending)
-            if is_new:
+            if self._store.cycles.insert_like(connection, like):
                 counted = self._count(connection, counters, pending)
             else:
                 counted = LikeCount(counters.likes, counters.at_last_try, "duplicate")

@@ -80,7 +80,7 @@ class PgCycles:
             return connection.execute(sa.select(state.c.cycle_run_id)).scalar_one_or_none()
 
     def insert_like(self, connection: sa.Connection, like: Mapping[str, Any]) -> bool:
-        """Store a like; whether it is new. Waits for another transaction that stores the same record."""
+        """Store a like; whether it is new."""
         statement = (
             insert(likes)
             .values(**like)
