@@ -40,7 +40,8 @@ PROGRAMS: tuple[Program, ...] = (
     Program(
         "web",
         "gunicorn --workers 1 --worker-class app.http.server.PatientWorker --threads ${WEB_THREADS:-32} "
-        "--timeout 120 --graceful-timeout 8 --no-control-socket --bind ${HOST:-127.0.0.1}:${PORT:-8001} 'app.http:create_app()'",
+        "--timeout 120 --graceful-timeout 8 --no-control-socket --bind ${HOST:-127.0.0.1}:${PORT:-8001} "
+        "'app.http:create_app()'",
         stop_rank=2,
         stop_grace_s=12,
     ),
