@@ -187,7 +187,8 @@ def test_persons_are_stored_all_or_none_and_written_over(door: Door, add_persons
     (one,) = add_persons({"skills": ["x"]})
     good = {"id": one, "nombre": "New Name", "genero": "F", "can_read": True}
     for wrong in (
-        {}, {"id": 5}, {**good, "genero": "x"}, {**good, "metadata": []}, {**good, "misspelt": 1}, {**good, "nombre": ""},
+        {}, {"id": 5}, {**good, "genero": "x"}, {**good, "metadata": []}, {**good, "misspelt": 1},
+        {**good, "nombre": ""},
         {**good, "metadata": {"success_rate_for_role": 7}}, {**good, "metadata": {str(n): n for n in range(65)}}, good,
         {**good, "id": 2**63}, {**good, "metadata": {"x": "y" * 8001}},
     ):  # fmt: skip
@@ -213,7 +214,8 @@ def test_a_table_of_persons_is_read_as_spreadsheets_write_it(door: Door) -> None
     for wrong, status in (
         ("", 422), ("id,nombre,genero\n", 422), ("id,nombre\n1,x\n", 422), ("id,nombre,genero,age\n1,x,M,3\n", 422),
         ("id,nombre,genero\n1,x\n", 422), ("id,nombre,genero\nx,x,M\n", 422), ("id,nombre,genero\n1,x,Q\n", 422),
-        ('id,nombre,genero\n1,"x,M\n', 400), (b"id,nombre,genero\n1,\xff,M\n", 400), ("id,nombre,genero\n1,\0,M\n", 400),
+        ('id,nombre,genero\n1,"x,M\n', 400), (b"id,nombre,genero\n1,\xff,M\n", 400),
+        ("id,nombre,genero\n1,\0,M\n", 400),
         ("id,nombre,genero,metadata\n1,x,M,[]\n", 422), ("id,nombre,genero,metadata\n1,x,M,{\n", 422),
         ('id,nombre,genero,metadata\n1,x,M,"{""a"": NaN}"\n', 422), ("id,id,nombre,genero\n1,1,x,M\n", 422),
         ('id,nombre,genero,metadata\n1,x,M,"{""a"": ""\\u0000""}"\n', 400), ("x" * 2_000_000, 413),
