@@ -14,7 +14,7 @@ import importlib, logging, os, pkgutil, sys, threading
 
 BLOCKED = {
     "socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname",
-    "os.fork", "os.exec", "os.posix_spawn", "os.system", "os.mkdir", "os.remove", "os.putenv",
+    "os.fork", "os.exec", "os.posix_spawn", "os.system", "os.mkdir", "os.remove",
 }
 
 def watch(event, args):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.engine.desk import Desk
 from tests.engine.documents import inline, linear, tool
 
 
-def old_run(desk: Desk, **options: object) -> str:
+def old_run(desk: Desk, **options: Any) -> str:
     run_id = desk.submit([inline(tool("mark", "a"))], **options)
     desk.hand().perform(run_id, "a")
     desk.write("update runs set finished_at = clock_timestamp() - interval '40 days' where run_id = :r", r=run_id)
