@@ -9,7 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
+import redis.asyncio.retry
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
@@ -105,13 +108,18 @@ class Application:
             socket_connect_timeout=3,
             socket_timeout=10,
             health_check_interval=30,
+            retry=_retry_once(),
         )
 
     @cached_property
     def redis_text(self) -> Redis:
         """A client that reads texts."""
         return Redis.from_url(
-            self.settings.storage.redis_url, decode_responses=True, socket_connect_timeout=3, socket_timeout=3
+            self.settings.storage.redis_url,
+            decode_responses=True,
+            socket_connect_timeout=3,
+            socket_timeout=3,
+            retry=_retry_once(),
         )
 
     @cached_property
@@ -264,7 +272,10 @@ class Application:
     def _model_steps(self) -> GatewayModelSteps:
         # One client on the worker's loop: the sync one would block every step that waits.
         client = redis.asyncio.Redis.from_url(
-            self.settings.storage.redis_url, decode_responses=True, max_connections=REDIS_CONNECTIONS
+            self.settings.storage.redis_url,
+            decode_responses=True,
+            max_connections=REDIS_CONNECTIONS,
+            retry=redis.asyncio.retry.Retry(NoBackoff(), 1),
         )
         errors = self.registry.errors
         gateway = Gateway(
@@ -302,6 +313,14 @@ class Application:
                 callbacks=CallbackDelivery(self.engine, self.store, policy, self.answers.shape),
             )
         )
+
+
+def _retry_once() -> Retry:
+    """Try a command a second time at once: the connection may have died while it lay in the pool.
+
+    The client's own way waits six seconds for a Redis that is away, and whoever started a run with it.
+    """
+    return Retry(NoBackoff(), 1)
 
 
 def build(settings: Settings) -> Application:

@@ -14,7 +14,6 @@ from celery import signals
 from app.broker import create_celery
 from app.settings import Settings
 from beat_schedule import beat_schedule
-from tasks.redis_loss import guard_against_redis_loss
 from tasks.registry import register_tasks
 from tasks.runtime import runtime_of
 
@@ -27,12 +26,6 @@ def read_settings() -> Settings:
 app = create_celery(read_settings)
 app.add_defaults(lambda: {"beat_schedule": beat_schedule(read_settings().schedule)})
 register_tasks(app, read_settings)
-
-
-@signals.worker_init.connect(weak=False)
-@signals.beat_init.connect(weak=False)
-def _prepare(**_: Any) -> None:
-    guard_against_redis_loss()
 
 
 @signals.worker_process_shutdown.connect(weak=False)

@@ -135,15 +135,17 @@ class Desk:
 
     Args:
         engine: on a migrated database.
+        places: for runs; None leaves what there is.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, *, places: int | None = 1000) -> None:
         self.engine = engine
         self.store = PgRunStore(engine)
         self.dsn = libpq_address(engine.url.render_as_string(hide_password=False))
         self.hands: list[Hand] = []
         self.messages: list[Send] = []
-        self.set_places(1000)
+        if places is not None:
+            self.set_places(places)
 
     def hand(self, *, lives: bool = True) -> Hand:
         """Make a process."""

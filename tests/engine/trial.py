@@ -17,7 +17,7 @@ from app.runs.model import Priority, RunRequest, RunView, StepView
 from app.settings import Settings
 from tests.engine import tools
 from tests.engine.documents import parse
-from tests.engine.workers import Workers
+from tests.engine.workers import Worker, Workers
 
 PATIENCE_S = 60.0  # far over anything that works: only what hangs takes as long
 LEASE_S = 3.0
@@ -100,6 +100,14 @@ class Trial:
         """When each step began and ended, in journal order."""
         view = self.view(run_id)
         return [(step.started_at, step.finished_at) for step in view.steps if step.started_at and step.finished_at]
+
+    def owner(self, run_id: str, key: str) -> Worker:
+        """The worker that does a step now."""
+        question = (
+            "select p.name from steps s join processes p on p.process_id = s.owner where run_id = :r and key = :k"
+        )
+        [[name]] = self.ask(question, r=run_id, k=key)
+        return next(worker for worker in self.workers.all if str(name).endswith(f":{worker.process.pid}"))
 
     def effects(self, run_id: str) -> list[tuple[str, str, int]]:
         """What the run's tools did, in order: step, what, attempt."""

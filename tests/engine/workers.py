@@ -20,10 +20,10 @@ STOP_TIMEOUT_S = 40
 class Worker:
     """One `celery worker` process; it ends with the thread that started it."""
 
-    def __init__(self, environment: dict[str, str], log_path: Path, *, concurrency: int, name: str) -> None:
+    def __init__(self, environment: dict[str, str], log_path: Path, name: str, *options: str) -> None:
         self.log_path = log_path
         command = [
-            sys.executable, "-m", "celery", "-A", "tasks.celery_app", "worker", "-P", "custom", "-c", str(concurrency),
+            sys.executable, "-m", "celery", "-A", "tasks.celery_app", "worker", *options,
             "-Q", QUEUES, "--without-gossip", "--without-mingle", "-n", f"{name}@trial",
         ]  # fmt: skip
         with log_path.open("ab") as log:
@@ -87,12 +87,19 @@ class Workers:
         self._folder = folder
         self.all: list[Worker] = []
 
-    def start(self, count: int = 1, *, concurrency: int = 100, ready: bool = True) -> list[Worker]:
+    def add(self, **variables: str) -> None:
+        """Set variables for the workers that are started from now on."""
+        self._environment.update(variables)
+
+    def start(
+        self, count: int = 1, *, concurrency: int = 100, pool: str = "custom", ready: bool = True
+    ) -> list[Worker]:
         """Start workers; with `ready`, wait until they read the queues."""
         started = []
         for _ in range(count):
             name = f"w{len(self.all)}"
-            worker = Worker(self._environment, self._folder / f"{name}.log", concurrency=concurrency, name=name)
+            options = ("-P", pool, "-c", str(concurrency))
+            worker = Worker(self._environment, self._folder / f"{name}.log", name, *options)
             self.all.append(worker)
             started.append(worker)
         if ready:

@@ -75,7 +75,7 @@ def test_a_blocking_tool_learns_from_its_context_that_its_time_is_up(crew: Trial
 
 
 def test_a_steps_time_does_not_run_while_it_waits_for_a_thread(trial: Trial) -> None:
-    trial.workers._environment["WORKER_THREADS"] = "1"
+    trial.workers.add(WORKER_THREADS="1")
     trial.workers.start()
     view = trial.run([linear(*(tool("work", f"w{n}", seconds=0.5, timeout_s_=1.2) for n in range(4)))])
     assert {step.status for step in view.steps} == {"completed"}
