@@ -1,7 +1,7 @@
 """Cost of a fit against LightGBM alone: `python -m ml.bench [--rows 1000000] [--features 40] [--threads 1]`.
 
 Each side runs in a process of its own, so that neither warms the other's memory. The peak is the highest resident size
-during the fit less the size just before it with the matrix in memory, and is given in matrices beside the matrix itself.
+during the fit less the size just before it with the matrix in memory; it is given in matrices.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from ml.errors import RowsError
 from ml.frame import Array, Floats
 from ml.metrics import auc, calibration_bins, calibration_error, log_losses
 from ml.preference import MOST_ITEMS, Layout, Preference, lay_out
-from ml.promotion import judge
+from ml.promotion import judge, unseen_by
 from ml.splits import choose_split, fold_of, keep_aside
 from ml.table import Options, Table
 from ml.tastes import Evidence, Tastes, fit_tastes
@@ -169,13 +169,15 @@ def _measured(
         p[half] = expit(a * utility[half] + b)
     plain = plain_rates(train.attributes, train.label, test.attributes)
     others = {"baseline": plain}
-    if running is not None:
+    new = unseen_by(running.card.window if running else None, test.time, len(y))
+    if running is not None and new.any():
         others["running"] = running.score(attributes, names)
     metrics = {**_metrics("", y, p)}
     for name, theirs in others.items():
-        metrics |= _metrics(f"{name}_", y, theirs)
-    rival = others.get("running", plain)
-    verdict = judge(log_losses(y, p) - log_losses(y, rival), test.unit, rival="running" in others)
+        part = new if name == "running" else np.ones(len(y), dtype=bool)
+        metrics |= _metrics(f"{name}_", y[part], theirs[part])
+    gain = {name: log_losses(y, p) - log_losses(y, theirs) for name, theirs in others.items()}
+    verdict = judge(gain["baseline"], test.unit, gain.get("running", gain["baseline"])[new], test.unit[new])
     card = replace(scorer.card, held_out=len(y), metrics=metrics, calibration=calibration_bins(y, p), verdict=verdict)
     return replace(scorer, slope=slope, shift=shift, card=card)
 

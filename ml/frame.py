@@ -110,6 +110,8 @@ def as_column(values: Any) -> Array:
     """Make a column: of numbers if every known value is one, of text otherwise."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
         return values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "O" and all(isinstance(value, str) for value in values):
+        return values  # a column of text that was made as one, even if all of it looks like numbers
     items = list(values)
     try:
         numbers = [math.nan if _unknown(item) else float(item) for item in items]

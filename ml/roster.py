@@ -25,7 +25,7 @@ from ml.errors import ArtifactError, RowsError
 from ml.frame import Array, Floats, Frame, Rows, as_frame, as_text, is_numeric
 from ml.metrics import calibration_bins, macro_f1
 from ml.preference import Explanation
-from ml.promotion import judge
+from ml.promotion import judge, unseen_by
 from ml.splits import choose_split, keep_aside
 from ml.table import Options, Table
 from ml.traits import Traits
@@ -146,6 +146,8 @@ class Roster:
 def fit_roster(table: Table, options: Options, running: Roster | None) -> Roster:
     """Fit on everything, and measure on rows kept aside with a fit that has not seen them."""
     label = as_text(table.label) if is_numeric(table.label) else table.label
+    if np.any(label == ""):
+        raise RowsError(f"{int(np.sum(label == ''))} rows have no label: leave them out")
     if len(set(label.tolist())) < 2:  # noqa: PLR2004 - one name leaves nothing to choose
         raise RowsError("all rows have the same name: there is nothing to choose between")
     split = options.split or choose_split(time=table.time is not None, groups=len(table.persons))
@@ -235,12 +237,15 @@ def _measured(scorer: Roster, trained: Roster, test: tuple[Table, Array, Array],
     losses = {"": _losses(trained, frame, truth), "baseline_": -np.log([max(1e-7, share.get(t, 0.0)) for t in truth])}
     metrics = _metrics("", trained, frame, truth)
     metrics["baseline_top1"] = float(np.mean(truth == max(share, key=lambda name: (share[name], name))))
-    if running is not None:
+    new = unseen_by(running.card.window if running else None, table.time, len(truth))
+    if running is not None and new.any():
         losses["running_"] = _losses(running, frame, truth)
-        metrics |= _metrics("running_", running, frame, truth)
-    metrics |= {f"{name}log_loss": float(np.mean(values)) for name, values in losses.items()}
-    rival = losses.get("running_", losses["baseline_"])
-    verdict = judge(losses[""] - rival, table.unit, rival=running is not None)
+        metrics |= _metrics("running_", running, frame.take(new), truth[new])
+    for name, values in losses.items():
+        metrics[f"{name}log_loss"] = float(np.mean(values[new] if name == "running_" else values))
+    gain = losses[""] - losses["baseline_"]
+    over = losses[""] - losses.get("running_", losses["baseline_"])
+    verdict = judge(gain, table.unit, over[new], table.unit[new])
     best = trained.probabilities(frame)
     right = (np.array(trained.names, dtype=object)[best.argmax(axis=1)] == truth).astype(np.float64)
     bins = calibration_bins(right, best.max(axis=1))

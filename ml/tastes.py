@@ -253,7 +253,7 @@ def _climb(rows: Evidence, bounds: Array, mode: _Mode, prior: tuple[Floats, Floa
             hessian -= gain @ cross.T
             slope -= gain @ own_slope
             parts.append((inverse, gain, own_slope))
-        mode.crowd_covariance = np.linalg.inv(hessian)
+        mode.crowd_covariance = np.asarray(np.linalg.inv(hessian), dtype=np.float64)
         step = mode.crowd_covariance @ slope
         moved = rows.design @ step
         own_steps = np.zeros_like(mode.u)

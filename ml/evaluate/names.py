@@ -32,15 +32,15 @@ KNOWN_AT_OPENING = (
 
 def measure_incidents(path: Path, threads: int) -> list[Result]:
     """Name who solves an incident, from what is known when it is opened; later incidents are judged."""
-    frame = as_frame(path)
-    train = frame.columns["split"] == "train"
+    whole = as_frame(path)
     options = Options(
         threads=threads, features=KNOWN_AT_OPENING, kinds=dict.fromkeys(KNOWN_AT_OPENING, "categorical"), held_out=0.05
     )
-    opened = frame.columns["opened_at"]
     out = []
     for column, what, bars in (("final_group", "group", (0.64, 0.85)), ("resolved_by", "person", (0.45, 0.60))):
-        label = as_text(frame.columns[column])
+        frame = whole.take(as_text(whole.columns[column]) != "")
+        label, opened = as_text(frame.columns[column]), frame.columns["opened_at"]
+        train = frame.columns["split"] == "train"
         scorer = _roster(frame.take(train), label[train], time=opened[train], options=options)
         ranked = scorer.rank(frame.take(~train), 3)
         plain = [name for name, _ in Counter(label[train].tolist()).most_common(3)]
