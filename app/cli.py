@@ -195,6 +195,44 @@ def import_state(file: Path) -> None:
     take_over(_settings(), file, _console())
 
 
+@main.group(invoke_without_command=True)
+@click.pass_context
+def scorers(context: click.Context) -> None:
+    """List what was learned, and estimate what it would earn; see the commands for more."""
+    if context.invoked_subcommand is None:
+        from app.commands.scorers import list_scorers
+
+        list_scorers(_settings(), _console())
+
+
+@scorers.command("card")
+@click.argument("number", type=click.IntRange(1))
+def scorers_card(number: int) -> None:
+    """Print the card of a version: what it learned from, how good it was, what it looks at."""
+    from app.commands.scorers import show_card
+
+    show_card(_settings(), number, _console())
+
+
+@scorers.command("rollback")
+@click.option("--scorer", default="preference", show_default=True, help="Which scorer.")
+def scorers_rollback(scorer: str) -> None:
+    """Withdraw the serving version; the one before it serves again, and everything is scored anew."""
+    from app.commands.scorers import roll_back
+
+    roll_back(_settings(), scorer, _console())
+
+
+@scorers.command("plot")
+@click.option("--scorer", default="preference", show_default=True, help="Which scorer.")
+@click.option("--output", default="scorers.png", show_default=True, type=click.Path(dir_okay=False, path_type=Path))
+def scorers_plot(scorer: str, output: Path) -> None:
+    """Draw learning over time, importances and calibration as a PNG."""
+    from app.commands.scorers import plot_versions
+
+    plot_versions(_settings(), scorer, output, _console())
+
+
 @main.group()
 def token() -> None:
     """Make, list and revoke tokens."""

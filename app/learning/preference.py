@@ -81,7 +81,7 @@ class PreferenceLearner:
                 f"{samples} showings with {positives} likes are too few to learn from; "
                 f"{FEWEST_SAMPLES} with {FEWEST_POSITIVES} likes, and some without, are needed. Smoothed rates serve."
             )
-        from ml import Options, fit  # noqa: PLC0415 - as above
+        from ml import Options, Preference, fit  # noqa: PLC0415 - as above
 
         fitted = fit(
             {name: list(values) for name, values in data.columns.items() if name != data.item},
@@ -92,13 +92,15 @@ class PreferenceLearner:
             running=running.scorer if isinstance(running, PreferenceScorer) else None,
             options=Options(threads=self._threads, seed=seed),
         )
+        if not isinstance(fitted, Preference):  # labels of 0 and 1 are likes
+            raise UnusableArtifactError("The labels are no likes.")
         card = fitted.card
         metrics = {**card.metrics, "samples": samples, "positives": positives, "held_out": card.held_out}
         return Trained(_as_text(fitted), card.to_json(), metrics, card.verdict.promote, card.verdict.reason)
 
     def load(self, artifact: str) -> Scorer:
         """Read a saved scorer; see the port."""
-        from ml import LearningError, load  # noqa: PLC0415 - as above
+        from ml import LearningError, Preference, load  # noqa: PLC0415 - as above
 
         with tempfile.TemporaryDirectory(prefix="batuta-scorer-") as folder:
             path = Path(folder) / "scorer.txt"
@@ -107,7 +109,7 @@ class PreferenceLearner:
                 loaded = load(path)
             except LearningError as error:
                 raise UnusableArtifactError(f"{error}.") from None
-        if not hasattr(loaded, "tastes"):
+        if not isinstance(loaded, Preference):
             raise UnusableArtifactError("It is no scorer of likes.")
         return PreferenceScorer(loaded)
 

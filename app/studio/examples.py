@@ -27,13 +27,23 @@ _OWN = frozenset({ITEM, RENDERER, SKELETON})
 
 @dataclass(frozen=True)
 class Shown:
-    """A prompt that was shown; times in seconds since 1970."""
+    """A prompt that was shown; times in seconds since 1970, `propensity` the probability of its structure."""
 
     prompt_id: int
     structure_id: str
     record_id: str | None
     renderer: str
     at_s: float
+    propensity: float | None = None
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A prompt whose structure was drawn with a known probability, and whether it was liked."""
+
+    structure_id: str
+    propensity: float
+    liked: bool
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,25 @@ class _Row:
     at_s: float
 
 
+def gather_logged(structures: Sequence[Structure], shown: Sequence[Shown], liked: Sequence[Liked]) -> list[Logged]:
+    """Give what an estimate of another policy needs: every judged showing with a propensity; oldest first."""
+    known = _aliases(structures)
+    shown = [one for one in shown if one.structure_id in known]
+    claimed, _ = _claim(shown, liked, known)
+    until_s = max((one.at_s for one in liked), default=0.0)
+    return [
+        Logged(one.structure_id, one.propensity, place in claimed)
+        for place, one in enumerate(shown)
+        if one.propensity and (place in claimed or one.at_s <= until_s)
+    ]
+
+
+def _aliases(structures: Sequence[Structure]) -> dict[str, str]:
+    """Map both ids of each structure to its own; its own wins where one is another's record."""
+    by_record = {item.record_id: item.structure_id for item in structures if item.record_id}
+    return by_record | {item.structure_id: item.structure_id for item in structures}
+
+
 def build_examples(structures: Sequence[Structure], shown: Sequence[Shown], liked: Sequence[Liked]) -> TrainingRows:
     """Write the rows, oldest first.
 
@@ -63,7 +92,7 @@ def build_examples(structures: Sequence[Structure], shown: Sequence[Shown], like
         liked: oldest first.
     """
     by_id = {item.structure_id: item for item in structures}
-    aliases = {item.record_id: item.structure_id for item in structures if item.record_id} | {key: key for key in by_id}
+    aliases = _aliases(structures)
     shown = [one for one in shown if one.structure_id in by_id]
     claimed, extra = _claim(shown, liked, aliases)
     until_s = max((one.at_s for one in liked), default=0.0)

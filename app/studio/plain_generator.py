@@ -14,11 +14,12 @@ from random import Random
 from typing import TypeVar
 
 from app.studio.model import UNKNOWN_SCORE, Named, PromptDraft, Structure, clean
-from app.studio.ports import PromptRequest
+from app.studio.ports import Known, PromptRequest
 from app.studio.starter import starter_structures
 from app.studio.vocabulary import FINISHES, FIXED, FREE, SLOT_NAMES
 
 Phrase = TypeVar("Phrase")
+LEAST_DOUBT = 1e-6
 WEIGHT_FLOOR = 0.1  # the original's: a badly liked structure is still drawn now and then
 _SLOT = re.compile(
     r"(?:\b(?P<article>an?|the)\s+)?[\[{<]{1,2}\s*(?P<name>[A-Za-z][A-Za-z _-]{0,40}?)\s*[\]}>]{1,2}", re.IGNORECASE
@@ -49,8 +50,7 @@ def plan_batch(request: PromptRequest) -> list[Place]:
         `request.total` places; the same for every slice of the batch.
     """
     pool = _choose_pool(request)
-    weights = [max(request.known.scores.get(item.structure_id, UNKNOWN_SCORE), WEIGHT_FLOOR) for item in pool]
-    doubts = [max(request.known.doubts.get(item.structure_id, UNKNOWN_SCORE), 1e-6) for item in pool]
+    weights, doubts = _weigh(request.known, pool)
     rng = Random(f"{request.seed}:plan")
     rate, phase = request.exploration_rate, rng.random()
     explored = [int((at + 1) * rate + phase) > int(at * rate + phase) for at in range(request.total)]
@@ -59,11 +59,29 @@ def plan_batch(request: PromptRequest) -> list[Place]:
         False: iter(_sample(rng, weights, request.total - sum(explored))),
     }
     chosen = [(next(draws[flag]), flag) for flag in explored]
-    shares = [
-        (1 - rate) * weight / sum(weights) + rate * doubt / sum(doubts)
-        for weight, doubt in zip(weights, doubts, strict=True)
-    ]
+    shares = _divide(weights, doubts, rate)
     return [Place(pool[index], flag, shares[index]) for index, flag in chosen]
+
+
+def draw_shares(known: Known, exploration_rate: float) -> dict[str, float]:
+    """Give the probability with which each structure would be drawn now, whatever the renderer."""
+    shares = _divide(*_weigh(known, known.structures), exploration_rate)
+    return {item.structure_id: share for item, share in zip(known.structures, shares, strict=True)}
+
+
+def _weigh(known: Known, pool: Sequence[Structure]) -> tuple[list[float], list[float]]:
+    """Give how much each structure weighs by its score, and by how doubtful that is."""
+    return (
+        [max(known.scores.get(item.structure_id, UNKNOWN_SCORE), WEIGHT_FLOOR) for item in pool],
+        [max(known.doubts.get(item.structure_id, UNKNOWN_SCORE), LEAST_DOUBT) for item in pool],
+    )
+
+
+def _divide(weights: list[float], doubts: list[float], rate: float) -> list[float]:
+    total, doubtful = sum(weights), sum(doubts)
+    return [
+        (1 - rate) * weight / total + rate * doubt / doubtful for weight, doubt in zip(weights, doubts, strict=True)
+    ]
 
 
 def _choose_pool(request: PromptRequest) -> Sequence[Structure]:

@@ -22,8 +22,11 @@ from app.errors import (
 from app.studio.agents import MARKS_KEPT, sync_catalogue
 from app.studio.cycle import LearningCycles
 from app.studio.cycle_document import build_learning_cycle
+from app.studio.examples import Logged, gather_logged
 from app.studio.importing import read_state_file
+from app.studio.making import known_things
 from app.studio.model import RATES, SCORES_FRESH, Asked, Listing, Structure
+from app.studio.plain_generator import draw_shares
 from app.studio.ports import Runs
 from app.studio.reading import read_like, read_structures
 from app.studio.scoring import Scored, StructureScoring
@@ -293,6 +296,12 @@ class StudioService:
             "count": len(cached.scores),
             "model_version": cached.model_version,
         }
+
+    def log_of_draws(self) -> tuple[list[Logged], dict[str, float]]:
+        """Give what was drawn and liked, and with which probability each structure would be drawn now."""
+        structures = self._store.catalogue.all_structures()
+        logged = gather_logged(structures, self._store.examples.shown(), self._store.examples.liked())
+        return logged, draw_shares(known_things(self._store), self._setup.settings.exploration_rate)
 
     def score_structures(self) -> Scored:
         """Score every structure now with what serves, such as after a rollback."""

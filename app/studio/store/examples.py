@@ -24,10 +24,11 @@ class PgExamples:
             prompts.c.record_id,
             prompts.c.renderer,
             sa.func.extract("epoch", prompts.c.created_at),
+            prompts.c.propensity,
         )
         query = sa.select(*columns).where(prompts.c.structure_id.is_not(None))
         rows = self._rows(query.order_by(prompts.c.prompt_id))
-        return [Shown(row[0], row[1], row[2], row[3], float(row[4])) for row in rows]
+        return [Shown(row[0], row[1], row[2], row[3], float(row[4]), row[5]) for row in rows]
 
     def liked(self) -> list[Liked]:
         """Give every like that a cycle has taken, oldest first; those that came since wait for the next one."""
@@ -50,13 +51,6 @@ class PgExamples:
         ranked = sa.select(counted, place.label("place")).subquery()
         query = sa.select(ranked.c.structure_id, ranked.c.text, ranked.c.liked).where(ranked.c.place <= each)
         return [dict(row._mapping) for row in self._rows(query.order_by(ranked.c.structure_id, ranked.c.place))]  # noqa: SLF001 - SQLAlchemy's name for a row as a mapping
-
-    def logged(self, limit: int = 100_000) -> list[dict[str, Any]]:
-        """Give the newest prompts that were drawn with a known probability, and whether each was liked."""
-        liked = sa.exists().where(likes.c.record_id == prompts.c.record_id)
-        columns = (prompts.c.structure_id, prompts.c.propensity, prompts.c.explored, liked.label("liked"))
-        query = sa.select(*columns).where(prompts.c.propensity.is_not(None), prompts.c.structure_id.is_not(None))
-        return [dict(row._mapping) for row in self._rows(query.order_by(prompts.c.prompt_id.desc()).limit(limit))]  # noqa: SLF001 - as above
 
     def _rows(self, query: sa.Select[Any]) -> list[Any]:
         with self._engine.connect() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -349,12 +350,13 @@ def dying(handler: Handler, when: str) -> Callable[..., Any]:
     left = [1]
 
     def call(context: Any, given: dict[str, Any]) -> Any:
-        if when == "after":
-            output = handler.call(context, given)
-        if left:
-            left.pop()
+        dies = bool(left) and bool(left.pop())
+        if dies and when == "before":
             raise Crashed
-        return output if when == "after" else handler.call(context, given)
+        output = handler.call(context, given)
+        if dies:
+            raise Crashed
+        return output
 
     return call
 
@@ -395,8 +397,8 @@ def test_a_thousand_likes_of_25_clients_start_the_cycles_the_threshold_says_and_
     stop = threading.Event()
 
     def send(part: list[int]) -> None:
-        for number in part:
-            statuses.append(studio.service.record_like({"record_id": f"rec{number}", "structure_id": 1})["status"])
+        likes = ({"record_id": f"rec{number}", "structure_id": 1} for number in part)
+        statuses.extend(studio.service.record_like(one)["status"] for one in likes)
 
     def work() -> None:
         done: set[str] = set()
@@ -422,7 +424,7 @@ def test_a_thousand_likes_of_25_clients_start_the_cycles_the_threshold_says_and_
     rows = studio.rows("select likes_taken, status, started_at, ended_at, trigger from learning_cycles order by 3")
     assert all(taken >= 25 and status == "trained" for taken, status, *_ in rows)
     assert found["threshold_reached"] == sum(trigger == "likes" for *_, trigger in rows)
-    assert all(earlier[3] <= later[2] for earlier, later in zip(rows, rows[1:], strict=False))
+    assert all(earlier[3] <= later[2] for earlier, later in itertools.pairwise(rows))
     left, used, retrains, _ = counters(studio)
     assert used == sum(row[0] for row in rows)
     assert (left + used, retrains) == (900, len(rows))
