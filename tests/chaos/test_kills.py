@@ -39,7 +39,7 @@ def forty_steps(*, models: int = 6) -> list[dict[str, Any]]:
 
 def kill_at_random(trial: Trial, chance: random.Random, goes_on: Callable[[], bool], *, most: int) -> list[float]:
     """Kill a worker now and then, and start another; gives the moments of the kills."""
-    moments = []
+    moments: list[float] = []
     while goes_on() and len(moments) < most:
         time.sleep(chance.uniform(0.2, 1.2))
         living = trial.workers.living

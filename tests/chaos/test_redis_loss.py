@@ -1,7 +1,8 @@
 """A worker outlives Redis.
 
-kombu 5.7.0 on its own transport ends a worker with code 1 when Redis goes away while a late-acknowledged task runs: it
-closes a channel twice to put back what was taken. `app/broker_transport.py` puts nothing back, so it does not come to it.
+kombu 5.7.0 on its own transport ends a worker with code 1 when Redis goes away while a late-acknowledged task runs:
+it closes a channel twice to put back what was taken. `app/broker_transport.py` puts nothing back, so it does not come
+to that.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def test_a_worker_lives_through_the_loss_of_redis(
     pool: str,
     concurrency: int,
     steps: int,
-    ends_while_away: bool,
+    ends_while_away: bool,  # noqa: FBT001 - a column of the table above
 ) -> None:
     own_trial.workers.start(concurrency=concurrency, pool=pool)
     own_trial.make_places()

@@ -73,7 +73,7 @@ def test_a_redis_that_is_killed_and_comes_back_empty_hangs_nothing(
     run_id = begin(own_trial, tmp_path)
     own_servers.redis.kill()
     (tmp_path / "open").touch()
-    # Steps finish into the journal while Redis is away, and are finished: what Celery thinks of it is nobody's business.
+    # Steps end in the journal while Redis is away, and have ended, whatever Celery makes of it.
     own_trial.await_that(
         lambda: own_trial.ask("select count(*) from steps where key like 'g%' and status = 'completed'") == [(10,)]
     )

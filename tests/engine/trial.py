@@ -128,10 +128,7 @@ class Trial:
     def close(self) -> None:
         """End the workers, and let go of everything that is held here."""
         self.workers.kill_all()
-        listener = self.application.runs._listener
-        listener.close()
-        for thread in listener._threads:
-            thread.join()
+        self.application.runs._listener.close()
         self.application.celery.close()
         self.application.redis.close()
         self.application.engine.dispose()
