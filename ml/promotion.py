@@ -1,4 +1,4 @@
-"""Who may speak: a new scorer must beat the plain baseline, and rows neither scorer has seen must not favour the old one.
+"""Who may speak: a new scorer must beat the plain baseline, and unseen rows must not favour the running one.
 
 Symbols: difference = log loss of the new one minus the other's, row by row; below 0 the new one is better.
 """
