@@ -1,4 +1,4 @@
-"""Run migrations, then lay the journal's functions.
+"""Run migrations between taking the journal's functions up and laying them anew.
 
 The address comes from the caller (`batuta migrate` and the tests pass it as `sqlalchemy.url`), never from a file.
 """
@@ -10,7 +10,7 @@ from alembic import context
 
 from app.bootstrap import load_tables
 from app.database import metadata
-from app.runs.functions import create_functions
+from app.runs.functions import create_functions, drop_functions
 
 load_tables()
 
@@ -20,6 +20,7 @@ def run_migrations() -> None:
     engine = sa.create_engine(context.config.get_main_option("sqlalchemy.url") or "", poolclass=sa.pool.NullPool)
     with engine.begin() as connection:
         connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('batuta_migrate'))"))
+        drop_functions(connection)  # they hold on to the tables' columns
         context.configure(connection=connection, target_metadata=metadata, compare_type=True)
         with context.begin_transaction():
             context.run_migrations()

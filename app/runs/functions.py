@@ -20,14 +20,27 @@ def read_functions() -> list[str]:
     return [path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.sql"))]
 
 
+def drop_functions(connection: sa.Connection) -> None:
+    """Remove every function of ours, so that tables can be changed under them; does nothing where there are none.
+
+    Args:
+        connection: in a transaction of the caller's, which lays them again.
+    """
+    _execute(connection, (FOLDER / "00_clear.sql").read_text(encoding="utf-8"))
+
+
 def create_functions(connection: sa.Connection) -> None:
-    """Create or replace every function in one transaction.
+    """Lay every function in one transaction, in place of all that were there.
 
     Args:
         connection: in a transaction of the caller's; its tables exist.
     """
     for text in read_functions():
-        # The driver's own cursor: the texts hold `%` and `:` that no parameter style may touch.
-        cursor = connection.connection.cursor()
-        cursor.execute(text)
-        cursor.close()
+        _execute(connection, text)
+
+
+def _execute(connection: sa.Connection, text: str) -> None:
+    # The driver's own cursor: the texts hold `%` and `:` that no parameter style may touch.
+    cursor = connection.connection.cursor()
+    cursor.execute(text)
+    cursor.close()

@@ -559,6 +559,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
 
 def downgrade() -> None:  # noqa: PLR0915 - one statement a table
     """Take the change back."""
+    op.execute("drop view if exists cost_tracking")
     op.drop_index("ix_steps_running", table_name="steps", postgresql_where=sa.text("status = 'running'"))
     op.drop_index("ix_steps_ready", table_name="steps", postgresql_where=sa.text("status = 'ready' and placed"))
     op.drop_index("ix_steps_parked", table_name="steps", postgresql_where=sa.text("status = 'parked'"))

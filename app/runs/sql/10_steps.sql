@@ -1,6 +1,4 @@
-do $$ begin
-    create type batuta_effects as (sends jsonb[], events jsonb[], wakes jsonb[]);
-exception when duplicate_object then null; end $$;
+create type batuta_effects as (sends jsonb[], events jsonb[], wakes jsonb[]);
 
 -- A step's way from pending to its end. Every function here expects the caller to hold the run's row
 -- (`select ... for update`), and takes locks in one order: run, block, step, slot, ledger. So two finishes of
