@@ -53,10 +53,11 @@ def run_ours(size: Size) -> dict[str, float]:
     """Fit with everything: rows kept aside, baseline, tastes, calibration, card; then score."""
     matrix, likes = make_rows(size)
     options = Options(threads=size.threads, parameters={"num_iterations": size.rounds})
+    time_of = np.arange(size.rows, dtype=np.float64)  # likes come in order
     before = _peak_bytes()
-    began = time.perf_counter()
-    scorer = fit(matrix, likes, options=options)
-    fitted = time.perf_counter() - began
+    began, busy = time.perf_counter(), time.process_time()
+    scorer = fit(matrix, likes, time=time_of, options=options)
+    fitted, worked = time.perf_counter() - began, time.process_time() - busy
     peak = _peak_bytes() - before
     few = matrix[:SCORED]
     began = time.perf_counter()
@@ -65,6 +66,7 @@ def run_ours(size: Size) -> dict[str, float]:
     trees = scorer.trees[0].num_trees() if isinstance(scorer, Preference) and scorer.trees else 0
     return {
         "fit_s": fitted,
+        "fit_cpu_s": worked,
         "score_s": scored,
         "peak": peak / matrix.nbytes,
         "auc": scorer.card.metrics["auc"],
@@ -78,14 +80,20 @@ def run_alone(size: Size) -> dict[str, float]:
     names = as_frame(matrix).names
     parameters = Growth(names, threads=size.threads).parameters(size.rows, float(likes.mean()))
     before = _peak_bytes()
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     trained = lgb.train(parameters, lgb.Dataset(matrix, likes, params=parameters), size.rounds)
-    fitted = time.perf_counter() - began
+    fitted, worked = time.perf_counter() - began, time.process_time() - busy
     peak = _peak_bytes() - before
     began = time.perf_counter()
     booster.margins((trained,), matrix[:SCORED], threads=size.threads)
     scored = time.perf_counter() - began
-    return {"fit_s": fitted, "score_s": scored, "peak": peak / matrix.nbytes, "trees": trained.num_trees()}
+    return {
+        "fit_s": fitted,
+        "fit_cpu_s": worked,
+        "score_s": scored,
+        "peak": peak / matrix.nbytes,
+        "trees": trained.num_trees(),
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -105,6 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, found in (("LightGBM alone", alone), ("ours", ours)):
         _say(f"{name:15} " + "  ".join(f"{key} {value:.2f}" for key, value in found.items()))
     _say(f"fit costs {ours['fit_s'] / alone['fit_s']:.2f} times LightGBM alone (bar 1.30)")
+    _say(f"and {ours['fit_cpu_s'] / alone['fit_cpu_s']:.2f} times its processor seconds")
     _say(f"peak memory {1 + ours['peak']:.2f} matrices with the matrix itself (bar 2)")
     _say(f"scoring {SCORED:,} rows takes {ours['score_s']:.2f} s (bar 1)")
     return 0

@@ -103,14 +103,21 @@ def grow_until_enough(
         without: places of rows that are for neither.
         most: rounds at most.
     """
-    data = _dataset(rows, growth).construct()
     inside = np.ones(len(rows.label), dtype=bool)
     inside[aside] = False
     if without is not None:
         inside[without] = False
     parameters = growth.parameters(int(inside.sum()), float(rows.label.mean()))
-    train = data.subset(np.flatnonzero(inside).tolist(), params=parameters)
-    valid = data.subset(aside.tolist(), params=parameters)
+    first = int(inside.sum())
+    if inside[:first].all():  # the last rows are kept aside, as with times in order: a view, nothing is copied
+        head = TreeRows(rows.matrix[:first], rows.label[:first], rows.weight[:first])
+        tail = rows.take(aside)
+        train = _dataset(head, growth)
+        valid = lgb.Dataset(tail.matrix, tail.label, reference=train, weight=tail.weight, params=parameters)
+    else:
+        data = _dataset(rows, growth).construct()
+        train = data.subset(np.flatnonzero(inside).tolist(), params=parameters)
+        valid = data.subset(aside.tolist(), params=parameters)
     stopping = lgb.early_stopping(PATIENCE, verbose=False)
     booster = lgb.train(parameters, train, most, valid_sets=[valid], callbacks=[stopping])
     return shortened(booster)

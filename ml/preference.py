@@ -62,18 +62,18 @@ class Layout:
 
     def design(self, frame: Frame, margin: Floats | None, item: Array | None) -> Floats:
         """Build Φ, shape (n, c)."""
-        parts = [np.ones((len(frame), 1))]
-        if self.trees:
-            parts.append(np.zeros((len(frame), 1)) if margin is None else margin[:, None])
-        parts.append(self.encoder.for_linear(frame)[:, list(self.order)])
-        if self.items:
-            own = np.zeros((len(frame), len(self.items)))
-            if item is not None:
-                codes = codes_of(item, self.items)
-                known = np.flatnonzero(codes >= 0)
-                own[known, codes[known]] = 1.0
-            parts.append(own)
-        return np.hstack(parts)
+        out = np.zeros((len(frame), self.lead + len(self.order) + len(self.items)))
+        out[:, 0] = 1.0
+        if margin is not None:
+            out[:, 1] = margin
+        linear = self.encoder.for_linear(frame)
+        own = self.lead + len(self.order)
+        out[:, self.lead : own] = linear if self.order == tuple(range(len(self.order))) else linear[:, list(self.order)]
+        if self.items and item is not None:
+            codes = codes_of(item, self.items)
+            known = np.flatnonzero(codes >= 0)
+            out[known, own + codes[known]] = 1.0
+        return out
 
     def blocks(self, *, persons: bool) -> list[Block]:
         """Say which columns share a prior."""
