@@ -4,6 +4,9 @@ FROM python:3.11-slim
 ENV PYTHONUNBUFFERED=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
 
+# LightGBM's wheel takes its threads from the system.
+RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
+
 COPY requirements/run.lock requirements/
 RUN pip install --no-cache-dir --require-hashes --no-deps -r requirements/run.lock
 
