@@ -12,8 +12,7 @@ alone; an assistant's gender is the lead's. Aims, each optimised with all earlie
 most assistants, least sum of d; greatest sum of weeks idle, a lead's double; greatest sum of learned scores; least
 load, where a duty more in this meeting is load too; and last the input's order, place by place.
 
-All figures are whole numbers, so an aim is held by demanding its best value less a half: no tolerance of the solver's
-can pass for a different meeting.
+`branching.py` solves an aim, and holds it.
 """
 
 from __future__ import annotations
@@ -24,19 +23,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
 
-from app.errors import OverloadedError
-
-Numbers = NDArray[np.int64]
+from app.assignments.branching import Numbers, WholeModel
 
 ORDER_SPAN = 100_000
 """Most combinations that the aim of the input's order weighs at once; its figures stay far below what a float holds."""
-
-_TIMED_OUT = 1  # milp's status
-_RETRY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -153,16 +144,16 @@ class _Solver:
             return [None] * len(self._programme.places)
         model = self._fill_places()
         weeks = model.per_option(self._programme.idle) * np.where(model.is_lead, 2, 1)
-        model.improve(model.widen(weeks))
-        model.improve(model.widen(model.learned))
+        model.choice.improve(model.widen(weeks))
+        model.choice.improve(model.widen(model.learned))
         if model.extra_rank.size or len(set(self._programme.load)) > 1:
-            model.improve(-np.concatenate([model.per_option(self._programme.load), model.extra_rank]))
+            model.choice.improve(-np.concatenate([model.per_option(self._programme.load), model.extra_rank]))
         return _Order(model).solve()
 
     def _fill_places(self) -> _Model:
         """Aim at most leads, most assistants, least double duty; double duty is only looked at where it can help."""
         model = _Model(self._programme, self._deadline, doubles=False)
-        model.improve(model.fill_weights())
+        model.choice.improve(model.fill_weights())
         leads, assistants = model.count_filled()
         open_leads = sum(1 for place in self._programme.places if place.lead is None and place.eligible)
         open_assistants = sum(1 for place in self._programme.places if place.lead is not None and place.eligible)
@@ -171,13 +162,13 @@ class _Solver:
         wider = _Model(self._programme, self._deadline, doubles=True)
         if not wider.extra_rank.size:
             return model
-        wider.improve(wider.fill_weights())
+        wider.choice.improve(wider.fill_weights())
         # Where double duty helps nobody the smaller model has the same best value, and is quicker.
         return model if wider.count_filled() == (leads, assistants) else wider
 
 
 class _Model:
-    """Columns, rows, and the best known choice.
+    """A meeting's columns and rules.
 
     Args:
         programme: the meeting.
@@ -186,7 +177,6 @@ class _Model:
     """
 
     def __init__(self, programme: Programme, deadline: float, *, doubles: bool) -> None:
-        self._deadline = deadline
         self.programme = programme
         options = [
             (i, p, s) for i, at in enumerate(programme.places) for p, s in zip(at.eligible, at.learned, strict=True)
@@ -199,15 +189,8 @@ class _Model:
         self.extra_rank = np.array([k for _, k in extras], dtype=np.int64)
         self.options = len(options)
         self.width = self.options + len(extras)
-        self.free = np.ones(self.width)
-        self.forced = np.zeros(self.width)
-        self.best = np.zeros(self.width, dtype=np.int64)
-        self._rows: list[tuple[Numbers, Numbers]] = []
-        self._low: list[float] = []
-        self._high: list[float] = []
+        self.choice = WholeModel(self.width, deadline)
         self._add_rules()
-
-    # --- what aims are made of ---
 
     def per_option(self, figures: Sequence[int]) -> Numbers:
         """Give each option the figure of its person."""
@@ -227,67 +210,15 @@ class _Model:
 
     def count_filled(self) -> tuple[int, int]:
         """Count the leads and the assistants of the best known choice."""
-        taken = self.best[: self.options].astype(bool)
+        taken = self.choice.best[: self.options].astype(bool)
         leads = int((taken & self.is_lead).sum())
         return leads, int(taken.sum()) - leads
-
-    # --- solving ---
-
-    def improve(self, weights: Numbers) -> None:
-        """Find the choice with the greatest sum of weights, and hold that sum from now on.
-
-        Raises:
-            OverloadedError: the time was not enough.
-        """
-        moving = self.free > self.forced
-        if moving.any() and weights.any():
-            self.best = self._maximise(weights)
-        kept = np.flatnonzero(weights)
-        self._add_row(kept, weights[kept], float(weights @ self.best) - 0.5, np.inf)
-
-    def fix(self, columns: Numbers, chosen: int | None) -> None:
-        """Settle a place: one column of it, or none."""
-        self.free[columns] = 0
-        if chosen is not None:
-            self.free[chosen] = self.forced[chosen] = 1
-
-    def _maximise(self, weights: Numbers) -> Numbers:
-        columns = np.concatenate([columns for columns, _ in self._rows])
-        values = np.concatenate([values for _, values in self._rows])
-        starts = np.cumsum([0, *(len(columns) for columns, _ in self._rows)])
-        matrix = csr_array((values.astype(float), columns, starts), shape=(len(self._rows), self.width))
-        left_s = self._deadline - time.monotonic()
-        if left_s > 0:
-            result = milp(
-                -weights.astype(float),
-                integrality=np.ones(self.width),
-                bounds=Bounds(self.forced, self.free),
-                constraints=LinearConstraint(matrix, self._low, self._high),
-                options={"mip_rel_gap": 0, "time_limit": left_s},
-            )
-            if result.status == 0:
-                return np.asarray(np.rint(result.x), dtype=np.int64)
-            if result.status != _TIMED_OUT:
-                raise RuntimeError(f"The solver failed: {result.message}")
-        raise OverloadedError(
-            "The meeting could not be computed in time. Send fewer candidates or activities, or raise"
-            " MEETING_TIME_LIMIT_S.",
-            retry_after_s=_RETRY_S,
-            code="meeting_time_limit",
-        )
-
-    # --- rules ---
-
-    def _add_row(self, columns: Numbers, values: Numbers, low: float, high: float) -> None:
-        self._rows.append((columns, values))
-        self._low.append(low)
-        self._high.append(high)
 
     def _add_rules(self) -> None:
         for index, place in enumerate(self.programme.places):
             mine = np.flatnonzero(self.place == index)
             if mine.size:
-                self._add_row(mine, np.ones_like(mine), -np.inf, 1)
+                self.choice.add_rule(1, (mine, 1))
             if mine.size and place.lead is not None:
                 self._add_gender_rules(mine, np.flatnonzero(self.place == place.lead))
         for person in np.unique(self.person):
@@ -295,22 +226,21 @@ class _Model:
 
     def _add_gender_rules(self, assistants: Numbers, leads: Numbers) -> None:
         gender = np.array(self.programme.gender)
-        for each in np.unique(gender[self.person[assistants]]):
+        groups = []
+        for each in np.unique(gender[self.person[np.concatenate([assistants, leads])]]):
             those = assistants[gender[self.person[assistants]] == each]
             pair = leads[gender[self.person[leads]] == each]
-            columns = np.concatenate([those, pair])
-            self._add_row(columns, np.concatenate([np.ones_like(those), -np.ones_like(pair)]), -np.inf, 0)
+            self.choice.add_rule(0, (those, 1), (pair, -1))
+            groups.append(np.concatenate([those, pair]))
+        self.choice.add_switch(groups)
 
     def _add_duty_rules(self, person: np.int64) -> None:
         duties = np.flatnonzero(self.person == person)
         extras = self.options + np.flatnonzero(self.extra_person == person)
-        columns = np.concatenate([duties, extras])
-        self._add_row(columns, np.concatenate([np.ones_like(duties), -np.ones_like(extras)]), -np.inf, 1)
+        self.choice.add_rule(1, (duties, 1), (extras, -1))
         assisting = duties[~self.is_lead[duties]]
         if extras.size and assisting.size:
-            most = np.full_like(assisting, len(extras))
-            columns = np.concatenate([assisting, extras])
-            self._add_row(columns, np.concatenate([most, np.ones_like(extras)]), -np.inf, len(extras))
+            self.choice.add_rule(extras.size, (assisting, extras.size), (extras, 1))
 
 
 class _Order:
@@ -321,7 +251,7 @@ class _Order:
     """
 
     def __init__(self, model: _Model) -> None:
-        self._model = model
+        self._model, self._choice = model, model.choice
         self._columns = [np.flatnonzero(model.place == i) for i in range(len(model.programme.places))]
 
     def solve(self) -> list[int | None]:
@@ -333,7 +263,7 @@ class _Order:
                 place += 1
                 continue
             group = self._group_from(place)
-            self._model.improve(self._weights(group))
+            self._choice.choose(self._weights(group))
             for each in group:
                 self._settle(each)
             place = group[-1] + 1
@@ -341,12 +271,12 @@ class _Order:
 
     def _open(self, place: int) -> Numbers:
         columns = self._columns[place]
-        return columns[self._model.free[columns] > 0]
+        return columns[self._choice.is_open(columns)]
 
     def _rank(self, place: int) -> int:
         """Say how many would come before the one who has a place now; whoever nobody has ranks last."""
         columns = self._open(place)
-        taken = np.flatnonzero(self._model.best[columns])
+        taken = np.flatnonzero(self._choice.best[columns])
         return int(taken[0]) if taken.size else len(columns)
 
     def _group_from(self, place: int) -> list[int]:
@@ -368,11 +298,9 @@ class _Order:
         return weights
 
     def _settle(self, place: int) -> None:
-        columns = self._columns[place]
-        taken = columns[np.flatnonzero(self._model.best[columns])]
-        self._model.fix(columns, int(taken[0]) if taken.size else None)
+        self._choice.fix(self._columns[place])
 
     def _person(self, place: int) -> int | None:
         columns = self._columns[place]
-        taken = columns[np.flatnonzero(self._model.best[columns])]
+        taken = columns[np.flatnonzero(self._choice.best[columns])]
         return int(self._model.person[taken[0]]) if taken.size else None
