@@ -137,8 +137,9 @@ class RunService:
             ConflictError: the run has ended.
         """
         self._command(run_id, owner, "cancel", {})
-        # A transaction of its own: finishes that wait for the run's row see the flag first.
-        self._command(run_id, owner, "cancel_rest", {})
+        # Transactions of their own: finishes that wait for the run's row see the flag first, and go in between.
+        while any(event.type == "step_cancelled" for event in self._command(run_id, owner, "cancel_rest", {}).events):
+            pass
         return self.get_run(run_id, owner=owner)
 
     def pause_run(self, run_id: str, *, owner: str | None) -> RunView:

@@ -123,10 +123,15 @@ language plpgsql as $$
 declare
     v_key record;
 begin
-    -- Items before their parents, so that a parent is never ended by its last item.
+    -- Items before their parents, so that a parent is never ended by its last item. A few hundred at a time: the run's
+    -- row is locked meanwhile, and every version of it that one transaction makes is in the way of the next. Who calls
+    -- comes again until nothing is cancelled any more.
     for v_key in
-        select key, parent from steps where run_id = p_run and status in ('pending', 'ready', 'parked', 'waiting')
+        select key, parent from steps s where run_id = p_run and status in ('pending', 'ready', 'parked', 'waiting')
+            and not (reason is not distinct from 'items' and deps_left > 0 and exists (
+                select 1 from steps i where i.run_id = p_run and i.parent = s.key and i.status = 'running'))
         order by (parent is null), block, position, item
+        limit 500
     loop
         fx := batuta_cancel_step(fx, p_run, v_key.key);
     end loop;

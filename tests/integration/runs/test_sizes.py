@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import Any
+from typing import Any, cast
 
 import psycopg2.errors
 
 from app.errors import FatalError
 from app.runs.journal import OPERATION_CHARACTERS_MAX, JournalWriter
+from app.runs.model import Effects
+from app.runs.service import RunService
 from tests.engine.desk import Desk
 from tests.engine.documents import inline, linear, tool
 
@@ -94,6 +96,23 @@ def test_a_for_each_that_brings_a_run_over_its_number_of_steps_fails_and_the_oth
         hand.do(expansion)
     steps = {step.key: step for step in desk.view(run_id).steps}
     assert [steps[key].status for key in keys] == ["waiting"] * (len(keys) - 1) + ["failed"]
-    assert steps[keys[-1]].error is not None
-    assert steps[keys[-1]].error["code"] == "too_many_steps"
+    error = steps[keys[-1]].error
+    assert error is not None
+    assert error["code"] == "too_many_steps"
     assert len(steps) < MOST_STEPS
+
+
+class _Silent:
+    def publish(self, effects: Effects) -> None:
+        """Send nothing: there are no workers."""
+
+
+def test_a_cancelled_run_of_many_steps_ends_in_many_small_transactions(desk: Desk) -> None:
+    run_id = desk.submit([linear(*(tool("mark") for _ in range(MOST_ITEMS + 1)))])
+    unused: Any = None
+    service = RunService(desk.store, cast("Any", _Silent()), unused, unused, MOST_STEPS)
+    assert service.cancel_run(run_id, owner=None).status == "cancelled"
+    assert set(desk.statuses(run_id).values()) == {"cancelled"}
+    transactions = desk.read("select count(distinct xmin::text) from steps where run_id = :run", run=run_id)
+    assert transactions[0][0] > 1
+    desk.check(run_id)
