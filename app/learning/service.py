@@ -16,6 +16,7 @@ from app.learning.ports import Learner, Scorer, UnusableArtifactError
 from app.learning.store import PgVersions
 
 logger = logging.getLogger(__name__)
+MOST_LOADED = 4  # scorers a process keeps beside the one it was asked for
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class ScorerRegistry:
         self._versions = versions
         self._artifacts = artifacts
         self._learners = {learner.scorer: learner for learner in learners}
-        self._loaded: dict[int, tuple[str, Scorer]] = {}
+        self._loaded: dict[int, tuple[tuple[int, int] | None, Scorer]] = {}
         self._checked: dict[int, tuple[tuple[int, int] | None, str | None]] = {}
         self._lock = threading.Lock()
 
@@ -125,13 +126,16 @@ class ScorerRegistry:
         learner = self._learners.get(version.scorer)
         if learner is None or version.feature_set != learner.feature_set:
             raise UnusableArtifactError(f"it reads the features {version.feature_set}, which are not this program's.")
+        stamp = self._artifacts.stamp(version.artifact)
         with self._lock:
             known = self._loaded.get(version.number)
-            if known is None or known[0] != version.digest or self._artifacts.stamp(version.artifact) is None:
-                scorer = learner.load(self._artifacts.read(version.artifact, version.digest))
-                self._loaded = {version.number: (version.digest, scorer)} | dict(list(self._loaded.items())[-7:])
-                return scorer
-            return known[1]
+            if known is not None and known[0] == stamp is not None:
+                return known[1]
+            # A file that changed is read anew, so that every process serves the same.
+            scorer = learner.load(self._artifacts.read(version.artifact, version.digest))
+            others = {number: one for number, one in self._loaded.items() if number != version.number}
+            self._loaded = dict(list(others.items())[-MOST_LOADED:]) | {version.number: (stamp, scorer)}
+            return scorer
 
     def problems(self) -> list[str]:
         """Say what is wrong with serving versions, cheaply: files are read anew only when they changed."""

@@ -2,8 +2,8 @@
 
 A row is a showing: a prompt that was made from a structure. It is a positive when a like names the prompt's record, or
 names the structure and no better showing of it (the newest one before the like that nothing has claimed). It is a
-negative when it was made before the newest like and nothing claimed it: somebody was looking, and did not like it.
-Showings after the newest like are left out: nobody may have looked yet. What a base counted before us (`statistics`)
+negative when a later showing is a positive and nothing claimed it: whoever liked the later one had come past it.
+Showings after the newest positive are left out: nobody may have looked yet. What a base counted before us (`statistics`)
 comes as weighted rows of its own.
 
 Only what was known when a prompt was shown is a feature: its renderer, and its structure's words and attributes. What
@@ -69,11 +69,9 @@ def gather_logged(structures: Sequence[Structure], shown: Sequence[Shown], liked
     known = _aliases(structures)
     shown = [one for one in shown if one.structure_id in known]
     claimed, _ = _claim(shown, liked, known)
-    until_s = max((one.at_s for one in liked), default=0.0)
+    judged = shown[: max(claimed, default=-1) + 1]
     return [
-        Logged(one.structure_id, one.propensity, place in claimed)
-        for place, one in enumerate(shown)
-        if one.propensity and (place in claimed or one.at_s <= until_s)
+        Logged(one.structure_id, one.propensity, place in claimed) for place, one in enumerate(judged) if one.propensity
     ]
 
 
@@ -95,11 +93,10 @@ def build_examples(structures: Sequence[Structure], shown: Sequence[Shown], like
     aliases = _aliases(structures)
     shown = [one for one in shown if one.structure_id in by_id]
     claimed, extra = _claim(shown, liked, aliases)
-    until_s = max((one.at_s for one in liked), default=0.0)
+    judged = shown[: max(claimed, default=-1) + 1]
     rows = [
         _Row(by_id[one.structure_id], one.renderer, int(place in claimed), 1.0, one.at_s)
-        for place, one in enumerate(shown)
-        if place in claimed or one.at_s <= until_s
+        for place, one in enumerate(judged)
     ]
     rows += [_Row(by_id[key], by_id[key].renderer, 1, 1.0, at_s) for key, at_s in extra]
     rows += _counted_elsewhere(structures, rows)

@@ -23,17 +23,18 @@ def labels(*given: Any) -> list[tuple[str, int, float]]:
 
 def test_a_like_of_a_record_is_a_like_of_that_showing() -> None:
     showings = [shown(1, "1", 10, "p1"), shown(2, "1", 11, "p2")]
-    assert labels([A, B], showings, [Liked("p1", None, 20)]) == [("1", 1, 1.0), ("1", 0, 1.0)]
+    assert labels([A, B], showings, [Liked("p2", None, 20)]) == [("1", 0, 1.0), ("1", 1, 1.0)]
 
 
 def test_a_like_of_a_structure_claims_its_newest_showing_before_the_like() -> None:
     showings = [shown(1, "1", 10), shown(2, "2", 11), shown(3, "1", 12), shown(4, "1", 30)]
     found = labels([A, B], showings, [Liked("img1", "recA", 20), Liked(None, "2", 40)])
-    assert found == [("1", 0, 1.0), ("2", 1, 1.0), ("1", 1, 1.0), ("1", 0, 1.0)]
+    assert found == [("1", 0, 1.0), ("2", 1, 1.0), ("1", 1, 1.0)]
 
 
-def test_showings_after_the_newest_like_were_not_judged_yet() -> None:
-    assert labels([A], [shown(1, "1", 10), shown(2, "1", 30)], [Liked(None, "1", 20)]) == [("1", 1, 1.0)]
+def test_showings_after_the_newest_liked_one_were_not_judged_yet() -> None:
+    showings = [shown(1, "1", 10), shown(2, "2", 12), shown(3, "1", 30)]
+    assert labels([A, B], showings, [Liked(None, "1", 20)]) == [("1", 1, 1.0)]
 
 
 def test_without_any_like_nothing_was_judged() -> None:
@@ -51,7 +52,7 @@ def test_likes_of_what_nobody_knows_are_left_out() -> None:
 
 def test_what_the_base_counted_more_than_we_know_comes_with_its_weight() -> None:
     counted = Structure("1", "x", statistics={"liked": 7, "shown": 20}, created_at=datetime(2026, 1, 1, tzinfo=UTC))
-    showings = [shown(1, "1", 2e9, "p1"), shown(2, "1", 2e9)]
+    showings = [shown(1, "1", 2e9), shown(2, "1", 2e9, "p1")]
     found = labels([counted], showings, [Liked("p1", None, 2e9 + 1)])
     assert sorted(found) == [("1", 0, 1.0), ("1", 0, 12.0), ("1", 1, 1.0), ("1", 1, 6.0)]
     assert build_examples([counted], showings, [Liked("p1", None, 2e9 + 1)]).samples == 20
@@ -71,5 +72,5 @@ def test_rows_come_oldest_first() -> None:
 
 def test_only_judged_showings_with_a_propensity_tell_of_another_policy() -> None:
     showings = [shown(1, "1", 10), Shown(2, "1", None, "", 11), shown(3, "2", 50)]
-    [one] = gather_logged([A, B], showings, [Liked(None, "1", 10.5)])
+    [one] = gather_logged([A, B], showings, [Liked(None, "1", 10.5), Liked(None, "1", 12)])
     assert (one.structure_id, one.propensity, one.liked) == ("1", 0.5, True)
