@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,11 @@ from app.assignments.model import (
 )
 from app.assignments.ports import AssignmentScorer, MlStatus, NoScorer, NoTraining, RetrainTrigger
 from app.assignments.store import Judgement, PastDuties, PgAssignmentStore
-from app.errors import ConflictError, InvalidError, NotFoundError
+from app.errors import ConflictError, InvalidError, NotFoundError, OverloadedError
 from app.settings import AssignmentSettings
+
+MEETINGS_AT_ONCE = 2
+"""Meetings a process computes side by side: each keeps a processor busy."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class AssignmentService:
         self._settings = settings
         self._scorer = scorer or NoScorer()
         self._trigger = trigger or NoTraining()
+        self._desks = threading.BoundedSemaphore(MEETINGS_AT_ONCE)
 
     # --- persons, history, weights ---
 
@@ -212,16 +217,25 @@ class AssignmentService:
 
         Raises:
             InvalidError: two candidates have one id.
-            OverloadedError: it could not be computed in time.
+            OverloadedError: it could not be computed in time, or too many others are.
         """
         ids = [candidate.candidate_id for candidate in meeting.candidates]
         if len(set(ids)) < len(ids):
             raise InvalidError(errors={"candidates": ["Two candidates have the same id."]})
         stored = self._find_stored(meeting)
         plan = MeetingPlan(meeting, self._judge_standings(meeting, stored), self._settings.meeting_rest_weeks)
-        duties = plan.solve(self._settings.meeting_time_limit_s)
+        duties = self._solve(plan)
         self._store.replace_week(meeting.monday, _history_rows(meeting, duties, stored))
         return _show_meeting(meeting, plan, duties)
+
+    def _solve(self, plan: MeetingPlan) -> list[Duty]:
+        limit_s = self._settings.meeting_time_limit_s
+        if not self._desks.acquire(timeout=limit_s):
+            raise OverloadedError("Too many meetings are being computed.", retry_after_s=limit_s, code="meetings_busy")
+        try:
+            return plan.solve(limit_s)
+        finally:
+            self._desks.release()
 
     def _find_stored(self, meeting: Meeting) -> dict[int, Person]:
         """Give those persons that candidates are: by id and name, or it is somebody else's history."""

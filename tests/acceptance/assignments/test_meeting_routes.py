@@ -200,3 +200,11 @@ def test_among_equals_the_one_who_was_accepted_before_and_then_the_less_loaded_i
     planned = plan(door, people, [part("a")], week_date=week)
     assert chosen(planned) == [(liked, None)]
     assert "expected to be accepted 67%, 9 duties of late" in planned["assignments"][0]["reasons"][-1]
+
+
+def test_a_large_meeting_is_planned_in_time(door: Door) -> None:
+    roles = [["publicador", *(["a"] if n % 3 else []), *(["b"] if n % 4 else [])] for n in range(200)]
+    people = [candidate(n, roles[n], 2 + n * 7 % 40, gender="MF"[n % 2]) for n in range(200)]
+    activities = [part(("a", "b", "seamos_mejores_maestros")[n % 3], assistant=n % 3 == 2) for n in range(30)]
+    planned = plan(door, people, activities)
+    assert planned["fairness"]["filled"] == planned["fairness"]["places"] == 40
