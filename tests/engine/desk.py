@@ -286,6 +286,7 @@ class Desk:
             ("money", MONEY_ADDS_UP),
             ("events", EVENTS_HAVE_NO_GAP),
             ("slots", SLOTS_ARE_HELD),
+            ("order", NOBODY_IS_TOO_EARLY),
         ):
             found = self.read(wrong, run=run_id)
             assert not found, f"{name} of run {run_id} are wrong: {found}\n{self.events(run_id)[-30:]}"
@@ -340,6 +341,12 @@ select r.spent_usd, r.reserved_usd from runs r where r.run_id = :run and (
 EVENTS_HAVE_NO_GAP = """
 select r.event_seq from runs r where r.run_id = :run
     and r.event_seq <> (select count(*) from events e where e.run_id = r.run_id)"""
+NOBODY_IS_TOO_EARLY = f"""
+select s.key, s.status, d.key as before, d.status from steps s join blocks b using (run_id, block)
+join steps d on d.run_id = s.run_id and d.parent is null and d.status not in {ENDS} and (d.block < s.block
+    or (d.block = s.block and ((b.type = 'inline' and d.position < s.position)
+        or (b.type = 'graph' and s.task -> 'depends_on' ? d.key))))
+where s.run_id = :run and s.status in ('ready', 'running', 'parked', 'waiting')"""
 SLOTS_ARE_HELD = f"""
 select l.name, l.place, s.key, s.status from slots l left join steps s on s.run_id = l.run_id and s.key = l.step_key
 where l.run_id = :run and (s.key is null or s.status in {ENDS})"""

@@ -35,10 +35,12 @@ class Reference:
     Args:
         workflow: what is played.
         fails: keys of steps, and of items, whose handler fails or whose approval is refused.
+        before: how everything ended the last time, when this is a retry.
     """
 
     workflow: Workflow
     fails: frozenset[str]
+    before: dict[str, End] = field(default_factory=dict)
     ends: dict[str, End] = field(default_factory=dict)
     refused: list[tuple[Block, int, Task]] = field(default_factory=list)
 
@@ -59,6 +61,15 @@ class Reference:
             return "completed"
         return "partial" if "completed" in statuses else "failed"
 
+    def _stays(self, key: str) -> bool:
+        """Whether a retry leaves a step or an item as it is."""
+        if key not in self.before or not self.before[key].known:
+            return False
+        return all(self.before[item].known for item in self._items_before(key))
+
+    def _items_before(self, key: str) -> list[str]:
+        return [other for other in self.before if other.startswith(f"{key}.")]
+
     def _has_items(self, key: str) -> bool:
         return f"{key}.0" in self.ends
 
@@ -66,6 +77,17 @@ class Reference:
         return any(end.status == "failed" for other, end in self.ends.items() if other.partition(".")[0] == key)
 
     def _play_task(self, block: Block, position: int, task: Task) -> End:
+        if self._stays(task.key):
+            self.ends.update({item: self.before[item] for item in self._items_before(task.key)})
+            return self.before[task.key]
+        end = self._play_again(block, position, task)
+        for item in self._items_before(task.key):
+            if item not in self.ends:
+                kept = self.before[item].known
+                self.ends[item] = self.before[item] if kept else End("skipped", reason="its for_each was")
+        return end
+
+    def _play_again(self, block: Block, position: int, task: Task) -> End:
         if self._is_doomed(block, position, task):
             return End("skipped", reason="doomed")
         values, missing = self._scope(block, position, task)
@@ -77,7 +99,10 @@ class Reference:
         outputs = []
         for index, item in enumerate(render(task.for_each, values)):
             key = f"{task.key}.{index}"
-            self.ends[key] = self._play_one(task, key, {**values, "item": item, "index": index}, missing)
+            if self._stays(key):
+                self.ends[key] = self.before[key]
+            else:
+                self.ends[key] = self._play_one(task, key, {**values, "item": item, "index": index}, missing)
             outputs.append(self.ends[key].output)
         return End("completed", outputs)
 

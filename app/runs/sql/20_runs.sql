@@ -187,21 +187,24 @@ begin
     update steps set status = 'pending', reason = null, doomed = false, placed = false, owner = null, not_before = null,
         output = null, error = null, tries = '{}', crashes = 0, finished_at = null
         where run_id = p_run and batuta_comes_again(steps);
-    -- Between two that come again there may be one that stays: each waits for all before it that come again.
-    update steps s set dependents = coalesce(n.following, '{}'), deps_left = n.needed from (
-            select t.key,
-                array(select f.key from steps f where f.run_id = p_run and t.key = any(f.ancestors)
-                    and f.status = 'pending' and f.parent is null) as following,
-                (select count(*) from steps d where d.run_id = p_run and d.key = any(t.ancestors)
-                    and d.status = 'pending' and d.parent is null) as needed
-            from steps t join blocks b using (run_id, block)
-            where t.run_id = p_run and b.type <> 'inline' and t.status = 'pending' and t.parent is null
-            union all
-            select t.key, array_remove(array[lead(t.key) over w], null), least(row_number() over w - 1, 1)
-            from steps t join blocks b using (run_id, block)
-            where t.run_id = p_run and b.type = 'inline' and t.status = 'pending' and t.parent is null
-            window w as (partition by t.block order by t.position)
-        ) n where s.run_id = p_run and s.key = n.key;
+    -- Between two that come again there may be one that stays: each waits for the nearest before it that come again.
+    with recursive again as (
+        select t.key, t.block, t.position, t.task, b.type from steps t join blocks b using (run_id, block)
+        where t.run_id = p_run and t.status = 'pending' and t.parent is null
+    ), back (key, needs) as (
+        select a.key, n.key from again a, jsonb_array_elements_text(a.task -> 'depends_on') n (key) where a.type = 'graph'
+        union
+        select b.key, n.key from back b join steps m on m.run_id = p_run and m.key = b.needs and m.status <> 'pending',
+            jsonb_array_elements_text(m.task -> 'depends_on') n (key)
+    ), edges (key, needs) as (
+        select b.key, b.needs from back b join again a on a.key = b.needs
+        union all
+        select key, lag(key) over (partition by block order by position) from again where type = 'inline'
+    )
+    update steps s set
+        dependents = array(select e.key from edges e where e.needs = s.key),
+        deps_left = (select count(e.needs) from edges e where e.key = s.key)
+        where s.run_id = p_run and s.key in (select key from again);
     for v_block in select block from blocks where run_id = p_run order by block for update loop
         select count(*) into v_left from steps where run_id = p_run and block = v_block.block and parent is null
             and status not in ('completed', 'skipped');

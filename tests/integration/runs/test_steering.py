@@ -414,6 +414,32 @@ def test_a_retried_step_waits_for_those_before_it_that_come_again_though_one_bet
         desk.check(run_id)
 
 
+def test_a_retry_keeps_the_order_of_a_graph_also_where_no_variable_is_read_and_a_second_failure_its_effect(
+    desk: Desk,
+) -> None:
+    run_id = desk.submit(
+        [
+            graph(
+                tool("mark", "a"),
+                tool("mark", "b", depends_on_=["a"]),
+                tool("mark", "c", depends_on_=["a", "b"]),
+                tool("mark", "free"),
+            )
+        ]
+    )
+    hand = desk.hand()
+    desk.play(hand, {"a": BOOM})
+    desk.command(run_id, "retry")
+    assert [send.key for send in desk.messages] == ["a"]
+    desk.check(run_id)
+    desk.play(hand, {"a": BOOM})
+    assert desk.statuses(run_id) == {"a": "failed", "b": "skipped", "c": "skipped", "free": "completed"}
+    desk.command(run_id, "retry")
+    desk.play(hand)
+    assert desk.status(run_id) == "completed"
+    desk.check(run_id)
+
+
 def test_items_that_a_retry_was_to_do_again_are_skipped_with_their_for_each(desk: Desk) -> None:
     run_id = desk.submit(
         [
