@@ -29,6 +29,9 @@ TABLES = (
     "idempotency",
     "outbox",
     "calls",
+    "persons",
+    "assignment_history",
+    "assignment_weights",
 )
 
 
