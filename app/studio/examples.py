@@ -3,8 +3,8 @@
 A row is a showing: a prompt that was made from a structure. It is a positive when a like names the prompt's record, or
 names the structure and no better showing of it (the newest one before the like that nothing has claimed). It is a
 negative when a later showing is a positive and nothing claimed it: whoever liked the later one had come past it.
-Showings after the newest positive are left out: nobody may have looked yet. What a base counted before us (`statistics`)
-comes as weighted rows of its own.
+Showings after the newest positive are left out: nobody may have looked yet. What a base counted before us
+(`statistics`) comes as weighted rows of its own.
 
 Only what was known when a prompt was shown is a feature: its renderer, and its structure's words and attributes. What
 came of a structure (likes, rates, trends) never is.
