@@ -11,12 +11,15 @@ Source: kombu 5.7 `kombu/transport/redis.py`; measured in docs/performance.md.
 
 from __future__ import annotations
 
+import json
+import logging
 from typing import Any
 
 from kombu.transport import redis, virtual
 
 _redis: Any = redis  # the stubs know little of it
 _virtual: Any = virtual
+logger = logging.getLogger(__name__)
 
 
 class MemoryQoS(_redis.QoS):  # type: ignore[misc]  # the base is untyped
@@ -56,6 +59,14 @@ class LeanChannel(_redis.Channel):  # type: ignore[misc]  # the base is untyped
 
     QoS = MemoryQoS
 
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            # It is out of the queue already. Left to kombu it would end the worker.
+            logger.error("a message that is no JSON was dropped")  # noqa: TRY400 - its trace says nothing more
+            return True
+
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's signature
         if asynchronous:
             return super()._create_client(asynchronous=True)
@@ -72,3 +83,10 @@ class LeanTransport(_redis.Transport):  # type: ignore[misc]  # the base is unty
     """The transport that `broker_transport` names."""
 
     Channel = LeanChannel
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        try:
+            super()._deliver(message, queue)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+            # Whoever can write to Redis can send anything; what has not our shape must not end the worker.
+            logger.exception("a message in %s that is none of ours was dropped", queue)

@@ -68,9 +68,9 @@ class RunService:
         """Refuse new work while the queues are too deep.
 
         Raises:
-            OverloadedError: `MAX_QUEUE_DEPTH` messages or more wait.
+            OverloadedError: `MAX_QUEUE_DEPTH` messages and runs or more wait.
         """
-        waiting = sum(self._depths.depths().values())
+        waiting = sum(self._depths.depths().values()) + self._store.count_queued(self._max_queue_depth)
         if waiting >= self._max_queue_depth:
             raise OverloadedError("The queues are full; come again soon.", code="queue_full", retry_after_s=10)
 

@@ -65,6 +65,12 @@ class PgRunStore:
             return None, Effects()
         return RunStatus(row.status), read_effects(row.effects)
 
+    def count_queued(self, most: int) -> int:
+        """Count the runs that wait for a place; counting stops at `most`."""
+        queued = sa.select(sa.literal(1)).where(tables.runs.c.status == "queued").limit(most).subquery()
+        with self.engine.connect() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(queued)).scalar_one()
+
     def owner_of(self, connection: Connection, run_id: str) -> str | None:
         """Name a run's owner, or None when there is no such run."""
         return connection.execute(sa.select(tables.runs.c.owner).where(tables.runs.c.run_id == run_id)).scalar()

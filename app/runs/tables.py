@@ -134,6 +134,15 @@ steps = sa.Table(
     sa.Column("finished_at", Instant),
     sa.Index("ix_steps_running", "owner", postgresql_where=sa.text("status = 'running'")),
     sa.Index("ix_steps_ready", "enqueued_at", postgresql_where=sa.text("status = 'ready' and placed")),
+    # What a finish looks for: the next in order, without a look at the thousand others of its block.
+    sa.Index(
+        "ix_steps_next",
+        "run_id",
+        "block",
+        "position",
+        "item",
+        postgresql_where=sa.text("status = 'ready' and not placed"),
+    ),
     sa.Index("ix_steps_parked", "not_before", postgresql_where=sa.text("status = 'parked'")),
     postgresql_with={"fillfactor": "60"},
 )

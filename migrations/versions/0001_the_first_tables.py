@@ -543,6 +543,13 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
         postgresql_with={"fillfactor": "60"},
     )
     op.create_index(
+        "ix_steps_next",
+        "steps",
+        ["run_id", "block", "position", "item"],
+        unique=False,
+        postgresql_where=sa.text("status = 'ready' and not placed"),
+    )
+    op.create_index(
         "ix_steps_parked", "steps", ["not_before"], unique=False, postgresql_where=sa.text("status = 'parked'")
     )
     op.create_index(
@@ -562,6 +569,7 @@ def downgrade() -> None:  # noqa: PLR0915 - one statement a table
     op.execute("drop view if exists cost_tracking")
     op.drop_index("ix_steps_running", table_name="steps", postgresql_where=sa.text("status = 'running'"))
     op.drop_index("ix_steps_ready", table_name="steps", postgresql_where=sa.text("status = 'ready' and placed"))
+    op.drop_index("ix_steps_next", table_name="steps", postgresql_where=sa.text("status = 'ready' and not placed"))
     op.drop_index("ix_steps_parked", table_name="steps", postgresql_where=sa.text("status = 'parked'"))
     op.drop_table("steps")
     op.drop_table("slot_waiters")
