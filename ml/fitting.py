@@ -53,11 +53,10 @@ def fit_preference(table: Table, options: Options, running: Preference | None) -
     """
     if not np.all((table.label == 0) | (table.label == 1)):
         raise RowsError("a label of likes must be 0 or 1 in every row")
-    order = _order(table)
     many = len(table) >= MANY_ROWS
     split = options.split or choose_split(time=table.time is not None, groups=len(table.persons))
     share = ASIDE_OF_MANY if many else options.held_out
-    aside = keep_aside(split, share, order, table.unit, options.seed)
+    aside = keep_aside(split, share, _order(table), table.unit, options.seed)
     trained: _Parts | None
     if many:
         tuning, measured = _halves(np.flatnonzero(aside), table)

@@ -105,14 +105,26 @@ def interval(
     Returns:
         The 2.5 % and 97.5 % quantiles.
     """
-    measure = statistic or (lambda part: float(np.mean(part)))
     _, inverse = np.unique(groups, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    if statistic is None:
+        found = _resampled_means(values, inverse, draws, rng)
+        return float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))
     order = np.argsort(inverse, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(inverse[order])) + 1)
-    rng = np.random.default_rng(seed)
     found = []
     for _ in range(draws):
         picked = rng.integers(len(members), size=len(members))
-        found.append(measure(values[np.concatenate([members[i] for i in picked])]))
+        found.append(statistic(values[np.concatenate([members[i] for i in picked])]))
     low, high = np.quantile(found, [0.025, 0.975])
     return float(low), float(high)
+
+
+def _resampled_means(values: Array, group: Array, draws: int, rng: np.random.Generator) -> list[float]:
+    """Resample groups by their sums and sizes alone: rows need not be copied for a mean."""
+    sums, sizes = np.bincount(group, weights=values), np.bincount(group)
+    means = []
+    for _ in range(draws):
+        picked = rng.integers(len(sums), size=len(sums))
+        means.append(float(sums[picked].sum() / sizes[picked].sum()))
+    return means

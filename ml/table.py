@@ -150,7 +150,7 @@ def read_table(rows: Rows, roles: Roles, options: Options) -> Table:
         attributes,
         label,
         _weights(weight, len(frame)),
-        np.full(len(frame), -1, dtype=np.int64) if person is None else person,
+        np.broadcast_to(np.int64(-1), len(frame)) if person is None else person,
         persons,
         _values(frame, roles.time, "time"),
         _text(frame, roles.item, "item"),
@@ -188,7 +188,7 @@ def _numbered(names: Array | None) -> tuple[tuple[str, ...], Ints | None]:
 
 def _weights(weight: Array | None, rows: int) -> Floats:
     if weight is None:
-        return np.ones(rows)
+        return np.broadcast_to(np.float64(1.0), rows)  # of no size, as for persons above: millions of rows cost nothing
     if not is_numeric(weight) or not np.all(weight > 0):
         raise RowsError("every weight must be a positive number")
     return weight.astype(np.float64)
