@@ -241,6 +241,7 @@ class AirtableBase:
                 f"Airtable does not let this key use the table ({status}); check AIRTABLE_API_KEY and the table ids.",
                 code="airtable_forbidden",
                 executed=False,
+                status=int(status),
             )
         return PersistentError(
             f"Airtable refused the request ({status}{_reason(response)}).", code="airtable_refused", executed=False

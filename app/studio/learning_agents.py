@@ -36,7 +36,7 @@ BEST_PROMPTS = 3  # a structure, as the Optimizer gives them
 PREVIEW_CHARS = 200
 CLOSING_TRIES, CLOSING_PAUSE_S = 50, 0.2
 _INTERNAL = "an internal fault; the run's steps show it."
-_TITLES = {"train": "Training", "scores": "Scores", "preferences": "Generator", "written": "Airtable"}
+_TITLES = {"train": "Training", "scores": "Scores", "preferences": "Generator", "written": "Writing"}
 
 
 def _patient(

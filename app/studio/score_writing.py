@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from app.errors import PersistentError
@@ -28,22 +29,30 @@ class ScoreWriter:
             StepParked: the base's rate is used up for a while.
         """
         rows = sorted(scores.items())
-        missing = 0
+        refusals: list[PersistentError] = []
         for at in range(0, len(rows), LOT):
             check_cancelled()
-            missing += self._write_lot(rows[at : at + LOT])
-        problem = f"Airtable: {missing} of {len(rows)} scores were refused." if missing else None
-        return {"written": len(rows) - missing, "missing": missing, "problem": problem}
+            refusals += self._write_lot(rows[at : at + LOT])
+            if len(refusals) == at + len(rows[at : at + LOT]) and len(refusals) > 1:
+                raise refusals[-1]  # nothing was taken so far: it is not a record but the table
+        problem = f"Airtable: {len(refusals)} of {len(rows)} scores were refused." if refusals else None
+        return {"written": len(rows) - len(refusals), "missing": len(refusals), "problem": problem}
 
-    def _write_lot(self, lot: list[tuple[str, float]]) -> int:
-        """Write a lot; when it is refused, each of it alone. Gives how many were refused."""
+    def _write_lot(self, lot: list[tuple[str, float]]) -> list[PersistentError]:
+        """Write a lot; when one of its records is refused, each of it alone.
+
+        Returns:
+            The refusals, one a record.
+        """
         try:
             self._base.update_scores(lot)
         except PersistentError as error:
-            if error.code != "airtable_refused":
+            if not _blames_a_record(error):
                 raise
-        else:
-            return 0
-        if len(lot) == 1:
-            return 1
-        return sum(self._write_lot([row]) for row in lot)
+            return [error] if len(lot) == 1 else [refusal for row in lot for refusal in self._write_lot([row])]
+        return []
+
+
+def _blames_a_record(error: PersistentError) -> bool:
+    """Whether a record may be at fault: Airtable says 422 or 404 of one that is gone, and 404 of a table, too."""
+    return error.code == "airtable_refused" or error.details.get("status") == HTTPStatus.NOT_FOUND

@@ -179,9 +179,21 @@ def test_a_record_that_is_gone_costs_only_its_own_score(
     studio.store.catalogue.put_structures([Structure("99", "gone", record_id="recGone0000000001")])
     like(studio, 2)
     assert studio.run_cycle()["status"] == "trained"
-    assert all("optimizer_score" in row for row in records(simulator, "Structures"))
     assert studio.service.status()["last_error"] == "Airtable: 1 of 13 scores were refused."
+    assert all("optimizer_score" in row for row in records(simulator, "Structures"))
     assert studio.service.status()["total_retrains"] == 1
+
+
+def test_a_key_that_may_not_write_scores_is_said_after_one_lot(
+    make_base: MakeBase, make_studio: MakeStudio, simulator: Simulator
+) -> None:
+    studio = make_studio(base=make_base(**base_of(23)), like_threshold=2)
+    studio.service.sync_structures()
+    simulator.fault("/airtable/v0/appStudio/Structures", status=403, body={"error": "NO"}, times=50)
+    like(studio, 2)
+    assert studio.run_cycle()["status"] == "trained"
+    assert len(simulator.log("/airtable", "PATCH")) == 1
+    assert "AIRTABLE_API_KEY" in studio.service.status()["last_error"]
 
 
 def test_an_airtable_that_is_away_is_said_and_the_training_counts(
