@@ -144,6 +144,8 @@ class StepWorker:
         self._threads.close()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(5)
+        if not self._thread.is_alive():
+            self.loop.close()
 
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self.loop)

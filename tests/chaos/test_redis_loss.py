@@ -26,7 +26,7 @@ AWAY_S = 3.0
     ("pool", "concurrency", "steps", "ends_while_away"),
     [
         pytest.param("custom", 100, 1, False, id="one step in flight and room for more"),
-        pytest.param("custom", 100, 50, True, id="steps that end while it is away"),
+        pytest.param("custom", 100, 50, True, id="steps that end while it is away", marks=pytest.mark.prove),
         pytest.param("custom", 3, 3, False, id="no room for more", marks=pytest.mark.prove),
         pytest.param("prefork", 1, 1, False, id="in a pool of processes", marks=pytest.mark.prove),
         pytest.param("threads", 4, 2, False, id="in a pool of threads", marks=pytest.mark.prove),

@@ -98,7 +98,7 @@ def test_a_run_that_is_started_while_redis_is_away_is_kept_and_done_when_it_is_b
     say(f"done {time.monotonic() - back:.1f} s after Redis was back")
 
 
-@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("how", [pytest.param("stopped", marks=pytest.mark.prove), "killed"])
 def test_a_postgres_that_is_restarted_in_the_middle_of_a_run_costs_no_try(
     own_trial: Trial, own_servers: Servers, tmp_path: Path, how: str
 ) -> None:

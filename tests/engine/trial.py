@@ -20,7 +20,7 @@ from tests.engine.documents import parse
 from tests.engine.workers import Worker, Workers
 
 PATIENCE_S = 60.0  # far over anything that works: only what hangs takes as long
-LEASE_S = 3.0
+LEASE_S = 2.0
 
 
 class Trial:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.engine.documents import inline, linear, tool
 from tests.engine.saying import say
 from tests.engine.trial import LEASE_S, Trial
@@ -22,6 +24,7 @@ def test_a_worker_that_is_asked_to_end_finishes_what_it_holds(trial: Trial) -> N
     assert trial.ask("select count(*) from processes") == [(0,)]
 
 
+@pytest.mark.prove  # its grace is twenty seconds; `tests/integration/runs/test_worker.py` hands back in less
 def test_what_a_worker_cannot_finish_in_its_grace_is_handed_back_and_done_elsewhere(
     trial: Trial, tmp_path: Path
 ) -> None:

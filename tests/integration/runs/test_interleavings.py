@@ -236,4 +236,4 @@ def test_every_interleaving_comes_to_what_the_document_says(desk: Desk) -> None:
 
 @pytest.mark.prove
 def test_thousands_of_interleavings_come_to_what_their_documents_say(desk: Desk) -> None:
-    play_many(desk, 4000)
+    play_many(desk, 2000)
