@@ -182,14 +182,13 @@ def test_a_query_that_makes_no_sense_is_refused_or_ignored(door: Door, endpoint:
 @pytest.mark.parametrize("endpoint", WITH_BODY, ids=str)
 def test_headers_that_make_no_sense_are_refused_or_ignored(door: Door, endpoint: Endpoint) -> None:
     kept, path = door.counts(), endpoint.path(str(uuid.uuid4()))
+    body = {"workflow": 5, "num_prompts": "x", "priority": "x"}
     for key in ("", " ", "x" * 256, "\u00e4", "a\tb"):
-        answer = door.admin.post(
-            path, json={"workflow": 5, "num_prompts": "x"}, headers={"Idempotency-Key": key, **AT_ONCE}
-        )
+        answer = door.admin.post(path, json=body, headers={"Idempotency-Key": key, **AT_ONCE})
         assert_no_fault(answer)
         assert answer.status_code >= 400 or not endpoint.route.body().fields  # type: ignore[misc]  # it has one
     for prefer in ("wait=-1", "wait=9" * 300, "wait=;;,,=", "\u00e4", "respond-async=1"):
-        assert_no_fault(door.admin.post(path, json={"workflow": 5, "num_prompts": "x"}, headers={"Prefer": prefer}))
+        assert_no_fault(door.admin.post(path, json=body, headers={"Prefer": prefer}))
     counts = door.counts()
     assert {name: counts[name] for name in ("runs", "likes", "tokens", "structures")} == {
         name: kept[name] for name in ("runs", "likes", "tokens", "structures")
