@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
 import redis
@@ -120,7 +121,9 @@ _redis_numbers = itertools.cycle(range(1, REDIS_DATABASES))
 
 
 def _run_servers(prefix: str) -> Iterator[Servers]:
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_quick_place()))
+    place = _quick_place()
+    _sweep(place, prefix)
+    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=place))
     postgres = EmbeddedPostgres(folder, durable=False, die_with_parent=True)
     memory = EmbeddedRedis(folder, databases=REDIS_DATABASES, die_with_parent=True)
     try:
@@ -137,6 +140,14 @@ def _quick_place() -> Path | None:
     """Where memory serves as a disk and has room; None where nothing does."""
     roomy = SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free > ROOM
     return SHARED_MEMORY if roomy and os.access(SHARED_MEMORY, os.W_OK) else None
+
+
+def _sweep(place: Path | None, prefix: str) -> None:
+    """Take away what tests that were killed have left in memory."""
+    for folder in place.glob(f"{prefix}*-*") if place else ():
+        pid = folder.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run_admin(postgres: EmbeddedPostgres, statement: str) -> None:
