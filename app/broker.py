@@ -75,6 +75,11 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
             "priority_steps": [0],
             "health_check_interval": 10,
             "socket_connect_timeout": 3,
+            # A sender tries a connection twice at once; kombu would let whoever starts a run wait six seconds for a
+            # Redis that is away. A worker's own reading is not meant: that tries for ever.
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0,
             "socket_keepalive": True,
         },
     }
