@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from app.errors import ResourceError
 
 if TYPE_CHECKING:
+    from app.runs.claimed import Claimed
     from app.runs.ports import StepReader, StepSummary
-    from app.runs.runner import Claimed
 
 
 class HandlerContext:

@@ -13,8 +13,8 @@ from app.gateway.ports import ReservedCall
 if TYPE_CHECKING:
     from app.errors import StepError
     from app.gateway.model import Usage
+    from app.runs.claimed import Claimed
     from app.runs.journal import JournalWriter
-    from app.runs.runner import Claimed
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from app.runs.ports import ModelOutcome
 from app.workflows.variables import render, text_of
 
 if TYPE_CHECKING:
+    from app.gateway.ports import CallLedger
     from app.gateway.service import Gateway
-    from app.runs.ledger import StepLedger
-    from app.runs.runner import Claimed
+    from app.runs.claimed import Claimed
 
 
 class GatewayModelSteps:
@@ -27,7 +27,7 @@ class GatewayModelSteps:
         self._gateway = gateway
         self._timeout_s = timeout_s
 
-    async def perform(self, step: Claimed, ledger: StepLedger) -> ModelOutcome:
+    async def perform(self, step: Claimed, ledger: CallLedger) -> ModelOutcome:
         """Ask the step's model, along its fallbacks.
 
         Raises:

@@ -11,9 +11,9 @@ from app.errors import BatutaError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from app.runs.ledger import StepLedger
+    from app.gateway.ports import CallLedger
+    from app.runs.claimed import Claimed
     from app.runs.model import Send
-    from app.runs.runner import Claimed
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,12 @@ class ModelOutcome:
 class ModelSteps(Protocol):
     """Does model steps; implemented over the gateway."""
 
-    async def perform(self, step: Claimed, ledger: StepLedger) -> ModelOutcome:
+    async def perform(self, step: Claimed, ledger: CallLedger) -> ModelOutcome:
         """Ask the step's model, along its fallbacks."""
 
 
 class StepSender(Protocol):
-    """Sends the messages of ready steps; implemented on Celery by `tasks/sender.py`."""
+    """Sends the messages of ready steps; implemented by `app/runs/celery_sender.py`."""
 
     def send(self, sends: Iterable[Send]) -> None:
         """Publish once; raise on the first failure, recovery sends the rest."""

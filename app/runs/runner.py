@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from app.errors import BatutaError, FatalError, PersistentError, ResourceError, StepError, StepParked
+from app.runs.claimed import Claimed, read_claim
 from app.runs.context import HandlerContext
 from app.runs.ledger import DayCaps, StepLedger
 from app.runs.retry import Retry, decide
 from app.workflows.conditions import holds, names_in_condition
 from app.workflows.limits import DEFAULT_LIMITS
-from app.workflows.model import Task
 from app.workflows.variables import LOOP_NAMES, render
 
 if TYPE_CHECKING:
@@ -32,29 +32,6 @@ logger = logging.getLogger(__name__)
 Place = tuple[str, str, int]  # run, step, fence
 HANDED_BACK = "handed back"
 RUN_CANCELLED = "run cancelled"
-
-
-@dataclass
-class Claimed:
-    """A step this process owns now; `values` is what its placeholders see, `missing` the names that have no value."""
-
-    run_id: str
-    key: str
-    fence: int
-    task: Task
-    values: dict[str, Any]
-    missing: frozenset[str]
-    item: int | None
-    rendered: Any
-    attempts: int
-    tries: dict[str, int]
-    doomed: bool
-    run_owner: str
-    run_kind: str
-
-    def operation(self, name: str, **fields: Any) -> Operation:
-        """Write an operation on this step, fenced."""
-        return {"op": name, "run": self.run_id, "key": self.key, "fence": self.fence, **fields}
 
 
 @dataclass(frozen=True)
@@ -120,7 +97,7 @@ class StepRunner:
         if "refused" in answer:
             logger.debug("step %s of run %s was refused: %s", key, run_id, answer["refused"])
             return False
-        step = _read_claim(run_id, key, answer)
+        step = read_claim(run_id, key, answer)
         if self._leaving:  # claimed while all the rest was handed back
             operation = step.operation("park", reason=HANDED_BACK, delay_s=0)
         else:
@@ -266,29 +243,6 @@ def _call_handler(handler: Handler, context: HandlerContext, given: Any) -> Any:
 
 def _unruly(error: BaseException) -> FatalError:
     return FatalError(f"The handler raised {type(error).__name__}.", code="internal")
-
-
-def _read_claim(run_id: str, key: str, answer: Answer) -> Claimed:
-    task = Task.from_json(answer["task"])
-    values = answer["scope"]
-    item = answer["item"]
-    if item is not None:
-        values = {**values, "item": answer["item_value"], "index": item}
-    return Claimed(
-        run_id=run_id,
-        key=key,
-        fence=answer["fence"],
-        task=task,
-        values=values,
-        missing=frozenset(answer["missing"]),
-        item=item,
-        rendered=answer["rendered"],
-        attempts=answer["attempts"],
-        tries=answer["tries"],
-        doomed=answer["doomed"],
-        run_owner=answer["run_owner"],
-        run_kind=answer["run_kind"],
-    )
 
 
 def _skip(step: Claimed) -> Operation | None:

@@ -14,10 +14,11 @@ import orjson
 import sqlalchemy as sa
 
 from app.bootstrap import libpq_address
+from app.runs.claimed import Claimed, read_claim
 from app.runs.effects import read_all_effects, read_effects
 from app.runs.journal import connect
 from app.runs.model import Effects, Priority, RunRequest, RunView, Send, new_run_id
-from app.runs.runner import Claimed, _expand, _read_claim, _skip
+from app.runs.runner import _expand, _skip
 from app.runs.store import PgRunStore
 from app.runs.submission import submission_rows
 from app.runs.text import cleaned_json
@@ -69,7 +70,7 @@ class Hand:
     def claim(self, run_id: str, key: str, claim: str | None = None) -> Claimed | None:
         """Claim a step; None when it is refused."""
         answer = self.do({"op": "claim", "run": run_id, "key": key, "claim": claim or uuid.uuid4().hex})[0]
-        return None if "refused" in answer else _read_claim(run_id, key, answer)
+        return None if "refused" in answer else read_claim(run_id, key, answer)
 
     def must_claim(self, run_id: str, key: str) -> Claimed:
         """Claim a step that must be there to be had."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from app.runs.claimed import Claimed
 from app.runs.model import Send
-from app.runs.runner import Claimed
 from tests.engine.desk import NOBODY_IS_TOO_EARLY, Desk, Hand
 from tests.engine.documents import parse
 from tests.engine.reference import Author, End, Reference

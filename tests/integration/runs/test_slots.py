@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.runs.runner import Claimed
+from app.runs.claimed import Claimed
 from tests.engine.desk import Desk, Hand
 from tests.engine.documents import linear, tool
 
