@@ -33,6 +33,10 @@ from app.housekeeping import Housekeeping
 from app.idempotency.service import IdempotencyService
 from app.idempotency.store import PgKeyStore
 from app.learning.artifacts import ArtifactFolder
+from app.learning.assignment import AssignmentLearner
+from app.learning.assignment_serving import LearnedAssignments
+from app.learning.assignment_training import KIND as ASSIGNMENT_TRAINING
+from app.learning.assignment_training import AssignmentTraining, answer_assignment_training
 from app.learning.preference import PreferenceLearner
 from app.learning.service import ScorerRegistry
 from app.learning.store import PgVersions
@@ -154,7 +158,7 @@ class Application:
     def scorers(self) -> ScorerRegistry:
         """Versions of what was learned."""
         artifacts = ArtifactFolder(self.settings.storage.data_dir)
-        return ScorerRegistry(PgVersions(self.engine), artifacts, [PreferenceLearner()])
+        return ScorerRegistry(PgVersions(self.engine), artifacts, [PreferenceLearner(), AssignmentLearner()])
 
     @cached_property
     def studio(self) -> StudioService:
@@ -164,7 +168,14 @@ class Application:
     @cached_property
     def assignments(self) -> AssignmentService:
         """Who should take a task."""
-        return AssignmentService(PgAssignmentStore(self.engine), self.settings.assignments)
+        store, settings = PgAssignmentStore(self.engine), self.settings.assignments
+        return AssignmentService(store, settings, LearnedAssignments(self.scorers), self.assignment_training)
+
+    @cached_property
+    def assignment_training(self) -> AssignmentTraining:
+        """What trains the assignments' scorer."""
+        threshold = self.settings.assignments.feedback_threshold
+        return AssignmentTraining(PgAssignmentStore(self.engine), self.scorers, self.runs, threshold=threshold)
 
     @cached_property
     def tokens(self) -> TokenService:
@@ -339,9 +350,11 @@ def build(settings: Settings) -> Application:
     application.answers.register("daily_batch", answer_daily_batch)
     application.answers.register("manual_generation", answer_manual_generation)
     application.answers.register("learning_cycle", answer_learning_cycle)
+    application.answers.register(ASSIGNMENT_TRAINING, answer_assignment_training)
     register_builtin_tools(application.handlers)
     agents = build_agents(settings, application.engine, application.redis, application.runs, application.scorers)
     agents.register(application.handlers, settings.studio)
+    application.assignment_training.register(application.handlers, settings.studio.train_timeout_s)
     for name in settings.engine.extensions:
         importlib.import_module(name).register(application.handlers)
     return application

@@ -23,10 +23,12 @@ class Scores:
     Args:
         values: the probability, 0..1, that the assignment is accepted; one a row, in the rows' order.
         model_version: which model said so.
+        weight: what a probability of 1 adds to the formula's score, as held-out feedback has it; above 0.
     """
 
     values: tuple[float, ...]
     model_version: str
+    weight: float = 1.0
 
 
 class AssignmentScorer(Protocol):

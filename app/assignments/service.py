@@ -161,8 +161,9 @@ class AssignmentService:
             terms = formula(role, each.facts, each.record, weights)
             score, reasons = sum(term.value for term in terms), [term.reason for term in terms]
             if learned is not None:
-                score += learned.values[index]
-                reasons.append(f"expected to be accepted, learned ({learned.values[index]:+.3g})")
+                part = learned.weight * learned.values[index]
+                score += part
+                reasons.append(f"expected to be accepted, learned ({part:+.3g})")
             ranking.append({"person_id": each.person.person_id, "score": score, "reasons": reasons})
         ranking.sort(key=lambda entry: -entry["score"])
         return ranking, HEURISTIC if learned is None else learned.model_version

@@ -69,6 +69,21 @@ class PastDuties:
     recent: int
 
 
+@dataclass(frozen=True)
+class TrainingState:
+    """Where training stands.
+
+    Args:
+        waiting: feedbacks that no training has used.
+        run_id: the newest training's run; None before the first.
+        asked_s_ago: how long ago it was asked for, in seconds.
+    """
+
+    waiting: int
+    run_id: str | None
+    asked_s_ago: float | None
+
+
 class PgAssignmentStore:
     """Keep everything about assignments."""
 
@@ -201,6 +216,42 @@ class PgAssignmentStore:
         waiting = assignment_state.c.feedback_since_last_retrain
         left = sa.func.greatest(waiting - used, 0)
         connection.execute(assignment_state.update().values(feedback_since_last_retrain=left, last_retrain_at=NOW))
+
+    # --- training ---
+
+    def read_training(self, connection: sa.Connection, *, lock: bool = False) -> TrainingState:
+        """Read where training stands; locked, nobody else starts or keeps one until the transaction ends."""
+        state = assignment_state.c
+        ago = sa.func.extract("epoch", NOW - state.training_asked_at)
+        query = sa.select(state.feedback_since_last_retrain, state.training_run_id, ago)
+        row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+        if row is None:  # the first feedback makes the row
+            return TrainingState(0, None, None)
+        return TrainingState(row[0], row[1], None if row[2] is None else float(row[2]))
+
+    def note_training(self, connection: sa.Connection, run_id: str) -> None:
+        """Note that a run trains from now on."""
+        connection.execute(assignment_state.update().values(training_run_id=run_id, training_asked_at=NOW))
+
+    def count_examples(self, connection: sa.Connection, enough: int) -> tuple[int, int]:
+        """Count the rows a training would have, accepted ones and others; of each kind it stops at `enough`."""
+        history = assignment_history.c
+        accepted = history.result == Result.ACCEPTED.value
+
+        def count(*conditions: sa.ColumnElement[bool]) -> int:
+            found = sa.select(sa.literal(1)).where(*conditions).limit(enough).subquery()
+            return int(connection.execute(sa.select(sa.func.count()).select_from(found)).scalar_one())
+
+        preferred = count(history.alternative_id.is_not(None))
+        return count(history.result.is_not(None), accepted) + preferred, count(history.result.is_not(None), ~accepted)
+
+    def read_feedback(self, connection: sa.Connection) -> list[tuple[dict[str, Any], str, float]]:
+        """Give what was known before each feedback, its result, and its time (seconds since 1970), oldest first."""
+        history = assignment_history.c
+        at_s = sa.func.extract("epoch", history.created_at)
+        query = sa.select(history.known, history.result, at_s).where(history.result.is_not(None))
+        rows = connection.execute(query.order_by(history.created_at, history.history_id))
+        return [(known, result, float(moment)) for known, result, moment in rows]
 
     def _page(
         self, query: sa.Select[Any], order: Iterable[sa.ColumnElement[Any]], page: int, page_size: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from app.assignments.model import MAX_NAME_CHARS, MAX_ROLE_CHARS
 from app.database import metadata
@@ -80,5 +80,8 @@ assignment_state = sa.Table(
     sa.Column("only", sa.Boolean, primary_key=True, server_default=sa.true()),
     sa.Column("feedback_since_last_retrain", sa.Integer, nullable=False, server_default="0"),
     sa.Column("last_retrain_at", TIME),
+    # The newest training's run; no foreign key, since runs are deleted when they are old.
+    sa.Column("training_run_id", UUID(as_uuid=False)),
+    sa.Column("training_asked_at", TIME),
     sa.CheckConstraint('"only"', name="only"),
 )
