@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.assignments.model import same_name
-from app.assignments.programme import Place, Programme, solve_programme
+
+if TYPE_CHECKING:
+    from app.assignments.programme import Place
 
 MAX_CANDIDATES = 500
 MAX_ACTIVITIES = 60
@@ -140,6 +142,11 @@ class MeetingPlan:
         Raises:
             OverloadedError: the time was not enough.
         """
+        from app.assignments.programme import (  # noqa: PLC0415 - who plans no meeting never loads the mathematics
+            Programme,
+            solve_programme,
+        )
+
         genders = list(dict.fromkeys(same_name(c.gender) for c in self._meeting.candidates))
         programme = Programme(
             tuple(self._place(index) for index in range(len(self._places))),
@@ -185,6 +192,8 @@ class MeetingPlan:
         return not self._excluded[person] and (weeks is None or weeks >= self._rest_weeks)
 
     def _place(self, index: int) -> Place:
+        from app.assignments.programme import Place  # noqa: PLC0415 - the same
+
         place, eligible = self._places[index], self._eligible[index]
         learned = tuple(round(self._score(person, place.role) * SCORE_STEPS) for person in eligible)
         # A lead's place comes right before its assistant's.
