@@ -104,7 +104,8 @@ def roll_back(settings: Settings, scorer: str, console: Console) -> None:
         withdrawn, serving = application.scorers.roll_back(scorer)
         if scorer == PREFERENCE and not application.settings.studio.optimizer_url:
             application.studio.score_structures()
-    now = "smoothed rates serve" if serving is None else f"{serving.name} serves"
+    plain = "smoothed rates serve" if scorer == PREFERENCE else "the formula serves"
+    now = plain if serving is None else f"{serving.name} serves"
     console.print(f"{withdrawn.name} is withdrawn; {now}.")
 
 

@@ -3,6 +3,9 @@
 What a feedback teaches: the person was accepted (1) or not (0) in the role; an alternative was accepted. The two rows
 of a correction are a preference pair. Every row holds what was known before the feedback came, and nothing later.
 
+Persons have no weights of their own: what they did in the role so far is in their success rate already, and counting it
+twice made every measure worse.
+
 More rest never hurts: the probability of a load is the least that any smaller load has, whatever the rows seem to say.
 """
 
@@ -31,6 +34,7 @@ ASSIGNMENT = "assignment"
 # Raised when the columns below change: a scorer of another set does not fit.
 FEATURE_SET = "assignments-1"
 PERSON, ROLE, LOAD, RECENT, RATE = "person_id", "role", "assignments_last_4w", "assigned_last_week", "rate"
+SURE = 0.99  # a stated rate of 0 or 1 counts as this sure
 MOST_LOAD = 6
 """Loads from here on are one: who had so many duties in four weeks had one nearly every meeting."""
 
@@ -44,7 +48,6 @@ _NUMBERS = (
     "has_skill",
     "age",
     "experience_years",
-    "judged",
     RATE,
     LOAD,
     RECENT,
@@ -102,10 +105,8 @@ class AssignmentModel:
 
         columns = {name: [value] for name, value in row.items()}
         _, [(load, recent)] = self._score_rested(columns)
-        person = row.get(PERSON)
         frame = _frame({**columns, LOAD: [load], RECENT: [recent]})
-        values = {name: column[0] for name, column in frame.columns.items()}
-        found = self.scorer.explain(values, None if person is None else str(person))
+        found = self.scorer.explain({name: column[0] for name, column in frame.columns.items()})
         at = found.base
         steps = [("assumed before anything is known", float(expit(at)))]
         for name, part in found.parts:
@@ -118,7 +119,6 @@ class AssignmentModel:
         import numpy as np  # noqa: PLC0415 - a process that asks no scorer never loads the mathematics
 
         frame = _frame(columns)
-        persons = np.array(_persons(columns[PERSON]), dtype=object)
         if not len(frame):
             return [], []
         load, recent = frame.columns[LOAD], frame.columns[RECENT]
@@ -129,7 +129,7 @@ class AssignmentModel:
         varied = dict(frame.take(rows).columns)
         varied[LOAD] = np.repeat([a for a, _ in steps], sizes)
         varied[RECENT] = np.repeat([b for _, b in steps], sizes)
-        found = self.scorer.score(type(frame)(varied), list(persons[rows]))
+        found = self.scorer.score(type(frame)(varied))
         best, at = np.full(len(frame), np.inf), np.zeros(len(frame), dtype=np.int64)
         start = 0
         for number, part in enumerate(asked):
@@ -177,11 +177,9 @@ class AssignmentLearner:
     ) -> Preference:
         from ml import Preference, fit  # noqa: PLC0415 - as above
 
-        columns = _take(data.columns, chosen)
         fitted = fit(
-            _frame(columns),
+            _frame(_take(data.columns, chosen)),
             [data.labels[at] for at in chosen],
-            group=_persons(columns[PERSON]),
             time=[data.times_s[at] for at in chosen],
             running=running,
             options=_options(self._threads, seed),
@@ -247,15 +245,13 @@ def _frame(columns: Columns) -> Frame:
         out[name] = np.array([np.nan if value is None else float(value) for value in given], dtype=np.float64)
     for name, most in ((LOAD, MOST_LOAD), (RECENT, 1)):
         out[name] = np.floor(np.clip(np.nan_to_num(out[name]), 0, most))
+    sure = np.clip(out[RATE], 1 - SURE, SURE)
+    out[RATE] = np.log(sure / (1 - sure))
     return Frame(out)
 
 
 def _take(columns: Columns, chosen: Sequence[int]) -> dict[str, list[Any]]:
     return {name: [values[at] for at in chosen] for name, values in columns.items()}
-
-
-def _persons(values: Sequence[Any]) -> list[str]:
-    return ["" if value is None else str(value) for value in values]
 
 
 def _record(row: Mapping[str, Any]) -> Record:

@@ -3,11 +3,13 @@
 score = formula + weight · P(accepted): it rises with both, and no learned part moves a score by more than its weight.
 
 The oldest three fifths of the feedback teach a scorer; the next fifth chooses the weight; the newest fifth judges. What
-counts is the order: of two persons judged in one role, the accepted one should have the higher score.
+counts is the order: of two persons judged in one role, the accepted one should have the higher score. It serves when
+both fifths are in better order with it than by the formula alone, and the newest one in more than chance's.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from app.learning.model import TrainingRows
 
 WEIGHTS = (0.5, 1.0, 2.0, 4.0, 8.0)  # the formula's own terms are mostly within 1
 PLAIN_WEIGHT = 1.0  # named where none could be chosen; such a scorer does not serve
+HALF = 0.5  # of all pairs are in order by chance
 FEWEST_PAIRS = 20  # with fewer, one surprise decides
 
 ScoreLater = Callable[[Sequence[int], Sequence[int]], list[float]]
@@ -79,6 +82,7 @@ def weigh(data: TrainingRows, score_later: ScoreLater) -> Judged:
     if min(pairs, order(choosing, weight)[1]) < FEWEST_PAIRS:
         return _undecided(pairs)
     better = together > alone and order(choosing, weight)[0] > order(choosing, 0.0)[0]
+    better = better and together > HALF + chance_error([data.labels[at] for at in judging])
     word = "better" if better else "no better"
     reason = (
         f"beside the formula, weighing {weight:g}, it orders people {word} than the formula alone: {together:.3f} of"
@@ -106,7 +110,16 @@ def ordered(roles: Sequence[Any], labels: Sequence[int], scores: Sequence[float]
         count = int(y.sum()) * int(len(y) - y.sum())
         right += count * auc(y, np.round([scores[at] for at in rows], 9))
         pairs += count
-    return (right / pairs, pairs) if pairs else (0.5, 0)
+    return (right / pairs, pairs) if pairs else (HALF, 0)
+
+
+def chance_error(labels: Sequence[int]) -> float:
+    """Give the standard error of the share of ordered pairs where scores are chance; labels of both kinds are needed.
+
+    Source: the variance of the Mann-Whitney statistic without ties, its small term left out.
+    """
+    accepted = sum(labels)
+    return math.sqrt((1 / accepted + 1 / (len(labels) - accepted)) / 12)
 
 
 def _cut(times_s: Sequence[float], share: float) -> int:
