@@ -127,7 +127,12 @@ class JournalWriter:
                     break
                 batch.append(entry)
                 characters += len(entry.text)
-            self._write_batch(batch)
+            try:
+                self._write_batch(batch)
+            except Exception as error:  # the thread must outlive anything: every step of the process waits for it
+                logger.exception("A batch of the journal failed")
+                for entry in batch:
+                    _fail(entry, error)
             if stop:
                 return
 

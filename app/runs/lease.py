@@ -1,7 +1,7 @@
 """One lease a process: its row says that everything it owns is alive.
 
 Renewed every third of its length on a connection of its own, so that no full pool and no long query lets it lapse.
-The answer to a renewal carries the runs whose steps this process must stop.
+The answer to a renewal says what the journal takes this process to be doing, and what of it was cancelled.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg2
 
@@ -26,11 +26,20 @@ insert into processes (process_id, role, name, expires_at)
 values (%(id)s, %(role)s, %(name)s, clock_timestamp() + make_interval(secs => %(lease)s))
 on conflict (process_id) do update set expires_at = excluded.expires_at
 """
-CANCELLED = """
-select distinct s.run_id::text from steps s join runs r using (run_id)
-where s.status = 'running' and s.owner = %(id)s and r.cancel_requested
+OWNED = """
+select s.run_id::text, s.key, s.fence, r.cancel_requested from steps s join runs r using (run_id)
+where s.status = 'running' and s.owner = %(id)s
 """
 RELEASE = "delete from processes where process_id = %(id)s"
+
+
+class Owned(NamedTuple):
+    """A step that runs here, says the journal."""
+
+    run_id: str
+    key: str
+    fence: int
+    cancelled: bool
 
 
 class ProcessLease:
@@ -41,12 +50,11 @@ class ProcessLease:
         process_id: the incarnation.
         role: what the process does, for people.
         lease_s: length of the lease.
-        on_cancelled: takes the ids of runs that were cancelled while steps of theirs run here; called from the
-            lease's thread.
+        on_renewed: takes the steps that run here according to the journal; called from the lease's thread.
     """
 
     def __init__(
-        self, dsn: str, *, process_id: str, role: str, lease_s: float, on_cancelled: Callable[[list[str]], None]
+        self, dsn: str, *, process_id: str, role: str, lease_s: float, on_renewed: Callable[[list[Owned]], None]
     ) -> None:
         self._dsn = dsn
         self._values = {
@@ -56,7 +64,7 @@ class ProcessLease:
             "lease": lease_s,
         }
         self._every_s = lease_s / 3
-        self._on_cancelled = on_cancelled
+        self._on_renewed = on_renewed
         self._stop = threading.Event()
         self._held = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
@@ -80,14 +88,16 @@ class ProcessLease:
                 with connection.cursor() as cursor:
                     cursor.execute(RENEW, self._values)
                     self._held.set()
-                    cursor.execute(CANCELLED, self._values)
-                    cancelled = [row[0] for row in cursor.fetchall()]
-                if cancelled:
-                    self._on_cancelled(cancelled)
+                    cursor.execute(OWNED, self._values)
+                    owned = [Owned(*row) for row in cursor.fetchall()]
+                self._on_renewed(owned)
                 self._stop.wait(self._every_s)
             except psycopg2.Error as error:
                 logger.warning("The lease was not renewed: %s", str(error).splitlines()[0])
                 connection = None
+                self._stop.wait(0.5)
+            except Exception:  # without this thread the process counts as dead while it works on
+                logger.exception("The lease was not renewed")
                 self._stop.wait(0.5)
         self._release()
 

@@ -24,12 +24,14 @@ from app.workflows.variables import LOOP_NAMES, render
 
 if TYPE_CHECKING:
     from app.runs.journal import Answer, JournalWriter, Operation
+    from app.runs.lease import Owned
     from app.runs.ports import Handler, HandlerCatalog, ModelSteps, StepReader
     from app.runs.threads import HandlerThreads
 
 logger = logging.getLogger(__name__)
 
 Place = tuple[str, str, int]  # run, step, fence
+ORPHAN_RENEWALS = 3  # of the lease: an answer that is merely late has come by then
 HANDED_BACK = "handed back"
 RUN_CANCELLED = "run cancelled"
 
@@ -67,6 +69,8 @@ class StepRunner:
         self._stop_reason: dict[Place, str] = {}
         self._in_hand = 0
         self._leaving = False
+        self._held: set[Place] = set()
+        self._missed: dict[Place, int] = {}
 
     @property
     def in_hand(self) -> int:
@@ -97,7 +101,14 @@ class StepRunner:
         if "refused" in answer:
             logger.debug("step %s of run %s was refused: %s", key, run_id, answer["refused"])
             return False
-        step = read_claim(run_id, key, answer)
+        place = (run_id, key, int(answer["fence"]))
+        self._held.add(place)
+        try:
+            return await self._see_through(read_claim(run_id, key, answer), next_key)
+        finally:
+            self._held.discard(place)
+
+    async def _see_through(self, step: Claimed, next_key: str | None) -> bool:
         if self._leaving:  # claimed while all the rest was handed back
             operation = step.operation("park", reason=HANDED_BACK, delay_s=0)
         else:
@@ -106,6 +117,20 @@ class StepRunner:
             operation["chained"] = next_key
         answer = await self._write_outcome(step, operation)
         return bool(answer.get("chained"))
+
+    def look_after(self, owned: list[Owned]) -> None:
+        """Compare what the journal says runs here with what does. Call on the loop, with each renewal of the lease.
+
+        What was cancelled is stopped. What nobody here knows of (its claim was granted, and the answer got lost in a
+        fault of ours) would stay running as long as this process lives; the third time in a row it is given back.
+        """
+        self.cancel_runs([step.run_id for step in owned if step.cancelled])
+        unknown = {step[:3] for step in owned} - self._held
+        self._missed = {place: self._missed.get(place, 0) + 1 for place in unknown}
+        for place, times in self._missed.items():
+            if times == ORPHAN_RENEWALS:
+                logger.error("step %s of run %s is nobody's here; it is given back", place[1], place[0])
+                self._journal.write_soon(_give_back(place))
 
     def cancel_runs(self, run_ids: list[str]) -> None:
         """Stop what runs of these runs. Call on the loop."""
@@ -224,6 +249,11 @@ class StepRunner:
                 "park", reason="back-off", delay_s=decision.delay_s, error_class=cause.error_class, error=described
             )
         return step.operation("finish", status="failed", error=described)
+
+
+def _give_back(place: Place) -> Operation:
+    run_id, key, fence = place
+    return {"op": "park", "run": run_id, "key": key, "fence": fence, "reason": HANDED_BACK, "delay_s": 0}
 
 
 async def _await_handler(handler: Handler, context: HandlerContext, given: Any) -> Any:

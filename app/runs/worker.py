@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.runs.journal import JournalWriter
-from app.runs.lease import ProcessLease
+from app.runs.lease import Owned, ProcessLease
 from app.runs.recovery import Recovery
 from app.runs.runner import RunnerParts, StepRunner
 from app.runs.threads import HandlerThreads
@@ -73,7 +73,7 @@ class StepWorker:
             process_id=parts.process_id,
             role=parts.role,
             lease_s=engine.lease_s,
-            on_cancelled=self._cancel_runs,
+            on_renewed=self._look_after,
         )
         self._recovery = Recovery(
             parts.dsn,
@@ -154,5 +154,5 @@ class StepWorker:
     def _wake(self, run_id: str, key: str) -> None:
         self.journal.write_soon({"op": "wake", "run": run_id, "key": key})
 
-    def _cancel_runs(self, run_ids: list[str]) -> None:
-        self.loop.call_soon_threadsafe(self.runner.cancel_runs, run_ids)
+    def _look_after(self, owned: list[Owned]) -> None:
+        self.loop.call_soon_threadsafe(self.runner.look_after, owned)

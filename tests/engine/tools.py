@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+import uuid
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from app.runs.ports import Handler, HandlerCatalog, StepContext
 TABLE = """
 create table if not exists effects (
     run_id uuid not null, step_key text not null, what text not null, attempt int not null, pid int not null,
-    at timestamptz not null default clock_timestamp())
+    at timestamptz not null default clock_timestamp(), id uuid primary key)
 """
+PATIENCE_S = 30.0
 ERRORS: dict[str, type[StepError]] = {
     "transient": TransientError,
     "resource": ResourceError,
@@ -56,12 +58,27 @@ def register(catalog: HandlerCatalog) -> None:
 
 def note(context: StepContext, what: str) -> None:
     """Write down that something happened in the world."""
+    row = (context.run_id, context.step_key, what, context.attempt, os.getpid(), str(uuid.uuid4()))
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            _write(row)
+        except psycopg2.OperationalError:  # the trial restarts the database; the world out there would not
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _write(row: tuple[Any, ...]) -> None:
     connection = psycopg2.connect(os.environ["DATABASE_URL"].replace("+psycopg2", ""))
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute(
-                "insert into effects (run_id, step_key, what, attempt, pid) values (%s, %s, %s, %s, %s)",
-                (context.run_id, context.step_key, what, context.attempt, os.getpid()),
+                "insert into effects (run_id, step_key, what, attempt, pid, id) values (%s, %s, %s, %s, %s, %s) "
+                "on conflict do nothing",
+                row,
             )
     finally:
         connection.close()

@@ -56,6 +56,19 @@ def test_what_is_no_json_is_refused_before_it_is_queued(desk: Desk) -> None:
     assert isinstance(error, TypeError)
 
 
+def test_a_fault_of_ours_in_the_writing_thread_ends_neither_it_nor_those_who_wait(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = desk.submit([linear(tool("mark", "a"), tool("mark", "b"))])
+    with writer_of(desk) as (writer, _):
+        with monkeypatch.context() as broken:
+            broken.setattr("app.runs.journal.read_all_effects", lambda _: 1 / 0)
+            [error] = write(writer, claim(run_id, "a"))
+        assert isinstance(error, ZeroDivisionError)
+        [answer] = write(writer, claim(run_id, "b"))
+    assert answer["fence"] == 1
+
+
 def test_effects_are_published_after_their_commit(desk: Desk) -> None:
     run_id = desk.submit([linear(tool("mark", "a"))])
     with writer_of(desk) as (writer, published):

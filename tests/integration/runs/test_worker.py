@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -55,6 +56,17 @@ def test_a_worker_gives_its_lease_up_when_it_ends(trial: Trial) -> None:
     assert trial.ask("select role from processes") == [("test",)]
     started.close()
     assert trial.ask("select role from processes") == []
+
+
+def test_a_claim_whose_answer_was_lost_in_a_live_process_does_not_stay_running_for_ever(
+    trial: Trial, worker: StepWorker
+) -> None:
+    run_id = trial.start([inline(tool("nap", "a", seconds=0))])
+    claim = {"op": "claim", "run": run_id, "key": "a", "claim": "lost"}
+    asyncio.run_coroutine_threadsafe(worker.journal.write(claim), worker.loop).result(5)
+    trial.await_step(run_id, "a", "ready")
+    assert begin(worker, run_id, "a").result(10) is False
+    assert trial.view(run_id).status == "completed"
 
 
 def test_a_lease_is_renewed_while_the_worker_lives(trial: Trial, worker: StepWorker) -> None:

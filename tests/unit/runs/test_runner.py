@@ -11,6 +11,7 @@ import pytest
 
 from app.errors import StepParked, TransientError
 from app.runs.journal import JournalWriter
+from app.runs.lease import Owned
 from app.runs.ledger import DayCaps
 from app.runs.ports import Handler, HandlerCatalog, StepContext
 from app.runs.runner import RunnerParts, StepRunner
@@ -33,6 +34,9 @@ class RememberingJournal:
             return {**CLAIM, "fence": self._fence, **self._claim}
         self.written.append(operation)
         return {"fenced": False}
+
+    def write_soon(self, operation: dict[str, Any]) -> None:
+        self.written.append(operation)
 
     @property
     def last(self) -> dict[str, Any]:
@@ -206,3 +210,34 @@ def test_what_is_rendered_the_first_time_is_frozen_before_the_tool_is_called() -
 
 def test_a_doomed_step_is_skipped_without_a_call() -> None:
     assert play(fail(AssertionError("called")), claim={"doomed": True}).last["status"] == "skipped"
+
+
+def test_what_the_journal_says_runs_here_and_nobody_knows_of_is_given_back_the_third_time() -> None:
+    journal = RememberingJournal()
+
+    async def work() -> None:
+        runner = _runner(journal, HandlerCatalog(), 1)
+        ghost = Owned("r", "ghost", 4, cancelled=False)
+        for _ in range(2):
+            runner.look_after([ghost])
+        runner.look_after([])  # heard of after all: counting begins anew
+        for _ in range(5):
+            runner.look_after([ghost])
+        runner._parts.threads.close()
+
+    asyncio.run(work())
+    assert journal.written == [
+        {"op": "park", "run": "r", "key": "ghost", "fence": 4, "reason": "handed back", "delay_s": 0}
+    ]
+
+
+def test_a_step_that_runs_here_is_never_given_back_and_is_stopped_when_its_run_is_cancelled() -> None:
+    async def drive(runner: StepRunner) -> None:
+        await asyncio.sleep(0.05)
+        for _ in range(10):
+            runner.look_after([Owned("r", "a", 1, cancelled=False)])
+        assert runner.in_hand == 1
+        runner.look_after([Owned("r", "a", 1, cancelled=True)])
+
+    journal = play(_nap, drive=drive)
+    assert [(each["op"], each.get("status")) for each in journal.written] == [("finish", "cancelled")]
