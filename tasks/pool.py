@@ -14,7 +14,7 @@ import asyncio
 import logging
 import os
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 TRACERS = 2  # threads that run Celery's own code after a step; it is short and holds the interpreter anyway
 OUTCOME_PARTS = 3  # of what a tracer answers: failed, value, seconds
 OTHERS = 8  # threads for tasks that are no steps
+BOOKKEEPING_S = 5  # for Celery's own code after the last steps, when the worker ends
 
 
 class ApplyResult:
@@ -63,6 +64,7 @@ class AsyncioPool(BasePool):
         self._runtime.role = "io"
         self._tracers = ThreadPoolExecutor(TRACERS, thread_name_prefix="tracer")
         self._others = ThreadPoolExecutor(OTHERS, thread_name_prefix="task")
+        self._pending: set[Future[Any]] = set()
         _ = self._runtime.worker
 
     def on_apply(  # type: ignore[override]  # Celery's own pools name them as well
@@ -83,6 +85,8 @@ class AsyncioPool(BasePool):
         if accept_callback:
             accept_callback(os.getpid(), began)
         done: Future[Any] = Future()
+        self._pending.add(done)
+        done.add_done_callback(self._pending.discard)
         bookkeeping = partial(apply_target, target, args, kwargs, _timed(callback, began))
 
         def trace(stepped: asyncio.Task[bool]) -> None:
@@ -111,6 +115,8 @@ class AsyncioPool(BasePool):
     def on_stop(self) -> None:
         """Finish or hand back, then let Celery acknowledge what is done."""
         self._runtime.worker.drain()
+        # A step that has ended still wants Celery's code: what sends the next of its chain.
+        wait(list(self._pending), timeout=BOOKKEEPING_S)
         self._tracers.shutdown(wait=True)
         self._others.shutdown(wait=True, cancel_futures=True)
         self._runtime.close()

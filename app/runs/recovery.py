@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EVERY_S = 2.0
+FULL_PASS_PAUSE_S = 0.1
 LIMIT = 500  # rows a part of a pass looks at: a pass stays short, the next one comes soon
 EPOCH_KEY = "batuta:epoch"
 RECOVER = "select effects, counts from batuta_recover(%s, %s, cast(%s as timestamptz), cast(%s as jsonb))"
@@ -75,7 +76,9 @@ class Recovery:
         while not self._stop.wait(pause_s):
             pause_s = EVERY_S
             try:
-                self.pass_once()
+                counts = self.pass_once()
+                if max(counts.values(), default=0) >= LIMIT:
+                    pause_s = FULL_PASS_PAUSE_S  # there is more than one pass looks at
             except (psycopg2.Error, redis.RedisError) as error:
                 logger.warning("A recovery pass failed and comes again: %s", str(error).splitlines()[0])
                 self._connection = None
