@@ -68,7 +68,11 @@ begin
     end if;
     if v_short is not null then
         fx := batuta_park(fx, p_op || jsonb_build_object('reason', 'budget', 'delay_s', null));
-        fx := batuta_pause(fx, v_run.run_id, 'paused_budget', v_short);
+        -- Calls under way are reserved at their worst and mostly cost less: while there are any, the step only waits
+        -- for one of them to settle.
+        if v_short <> 'run' or v_run.reserved_usd = 0 then
+            fx := batuta_pause(fx, v_run.run_id, 'paused_budget', v_short);
+        end if;
         answer := jsonb_build_object('parked', true, 'budget', v_short);
         return;
     end if;
@@ -136,7 +140,26 @@ begin
     update steps set cost_usd = cost_usd + v_cost - v_before, tokens = tokens + v_tokens
         where run_id = v_call.run_id and key = v_call.step_key;
     perform batuta_settle_budgets(v_call.day, v_call.owner, v_cost - v_before, v_released);
+    if v_released > 0 then
+        fx := batuta_wake_for_money(fx, v_call.run_id);
+    end if;
     answer := '{"settled": true}'::jsonb;
+end $$;
+
+
+-- Money of the run's own became free: the first step that waits for some tries again. One at a time; its own call wakes
+-- the next when it settles, and recovery where it makes none.
+create or replace function batuta_wake_for_money(inout fx batuta_effects, p_run uuid)
+language plpgsql as $$
+declare
+    v_key text;
+begin
+    select s.key into v_key from steps s join runs r using (run_id)
+        where s.run_id = p_run and r.status = 'running' and s.status = 'parked' and s.reason = 'budget'
+        order by s.block, s.position, s.item limit 1;
+    if found then
+        fx := batuta_wake(fx, p_run, v_key);
+    end if;
 end $$;
 
 

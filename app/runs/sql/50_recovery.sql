@@ -93,6 +93,16 @@ begin
         fx := batuta_wake(fx, r.run_id, r.key);
     end loop;
 
+    -- Steps that wait for a call of their run to settle, when none is under way any more.
+    for r in
+        select distinct s.run_id from steps s join runs u using (run_id)
+        where s.status = 'parked' and s.reason = 'budget' and u.status = 'running' and u.reserved_usd = 0
+        order by s.run_id limit p_limit
+    loop
+        continue when not batuta_lock_free_run(r.run_id);
+        fx := batuta_wake_for_money(fx, r.run_id);
+    end loop;
+
     -- Free places in open blocks, for steps that are ready and were never sent.
     for r in
         select b.run_id, b.block from blocks b join runs u using (run_id)

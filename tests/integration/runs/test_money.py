@@ -152,19 +152,63 @@ def test_a_call_over_the_cap_parks_its_step_and_pauses_the_run_and_a_top_up_goes
     a, b, c = (hand.must_claim(run_id, key) for key in "abc")
     assert "ordinal" in hand.reserve(a, "0.4")
     assert hand.reserve(b, "0.4") == {"parked": True, "budget": "run"}
-    assert desk.status(run_id) == "paused_budget"
+    assert desk.status(run_id) == "running"  # what is under way may cost less
     hand.answer(a, 1, "0.4")
+    assert hand.reserve(hand.must_claim(run_id, "b"), "0.4") == {"parked": True, "budget": "run"}
+    assert desk.status(run_id) == "paused_budget"
     hand.finish(a)
     hand.finish(c)
     desk.check(run_id)
     assert desk.command(run_id, "budget", max_cost_usd="0.9") == "running"
-    assert [send.key for send in desk.messages if send.key == "b"] == ["b", "b"]
+    assert [send.key for send in desk.messages if send.key == "b"] == ["b", "b"]  # at the start, and now
     again = hand.must_claim(run_id, "b")
     assert hand.reserve(again, "0.4")["ordinal"] == 1
     hand.answer(again, 1, "0.4")
     hand.finish(again)
     assert desk.status(run_id) == "completed"
     assert [row[:3] for row in calls(desk, run_id)] == [("a", 1, "answered"), ("b", 1, "answered")]
+    desk.check(run_id)
+
+
+def test_a_run_is_not_paused_while_calls_that_are_reserved_at_their_worst_may_leave_room(desk: Desk) -> None:
+    run_id = desk.submit([linear(*(ask(f"s{n}") for n in range(30)))], max_cost_usd="1")
+    hand = desk.hand()
+    under_way = []
+    waiting = [f"s{n}" for n in range(30)]
+    most = 0
+    while waiting or under_way:
+        for key in list(waiting):
+            step = hand.claim(run_id, key)
+            if step is not None:
+                waiting.remove(key)
+                answer = hand.reserve(step, "0.3")
+                if "ordinal" in answer:
+                    under_way.append(step)
+                else:
+                    waiting.append(key)
+        row = desk.run_row(run_id)
+        assert row.spent_usd + row.reserved_usd <= 1
+        most = max(most, len(under_way))
+        settled = under_way.pop(0)
+        hand.answer(settled, 1, "0.02")
+        hand.finish(settled)
+    assert most == 3
+    assert desk.status(run_id) == "completed"
+    assert desk.run_row(run_id).spent_usd == Decimal("0.6")
+    assert ("run_paused_budget", None) not in desk.events(run_id)
+    desk.check(run_id)
+
+
+def test_a_step_that_waits_for_a_call_that_died_is_woken_by_recovery(desk: Desk) -> None:
+    run_id = desk.submit([linear(ask("a"), ask("b"))], max_cost_usd="1")
+    dead, hand = desk.hand(), desk.hand()
+    dead.reserve(dead.must_claim(run_id, "a"), "0.7")
+    assert hand.reserve(hand.must_claim(run_id, "b"), "0.4")["parked"] is True
+    dead.die()
+    hand.recover()
+    hand.recover()
+    assert hand.reserve(hand.must_claim(run_id, "b"), "0.4")["parked"] is True
+    assert desk.status(run_id) == "paused_budget"
     desk.check(run_id)
 
 

@@ -163,7 +163,8 @@ def test_fifty_reservations_at_once_never_pass_the_cap(desk: Desk) -> None:
     answers = [answer for each in at_once(*(lambda hand=hand: reserve(hand) for hand in hands)) for answer in each]
     assert sum("ordinal" in answer for answer in answers) == 14
     assert desk.run_row(run_id).reserved_usd == Decimal("0.98")
-    assert desk.status(run_id) == "paused_budget"
+    assert desk.status(run_id) == "running"
+    assert desk.read("select count(*) from steps where status = 'parked' and reason = 'budget'") == [(36,)]
     assert desk.read("select distinct reserved_usd from budgets") == [(Decimal("0.98"),)]
     desk.check(run_id)
 
