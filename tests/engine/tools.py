@@ -63,7 +63,10 @@ def note(context: StepContext, what: str) -> None:
     while True:
         try:
             _write(row)
-        except psycopg2.OperationalError:  # the trial restarts the database; the world out there would not
+        except (
+            psycopg2.OperationalError,
+            psycopg2.InterfaceError,
+        ):  # the trial restarts the database; the world out there would not
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
