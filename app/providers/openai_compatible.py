@@ -8,6 +8,7 @@ it is stored as such anyway, and the SDK's models cost as much again.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -122,6 +123,14 @@ def _wire_content(content: Any) -> Any:
     ]
 
 
+def _read_json(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        # The fast reader refuses half a surrogate pair, which models write now and then; the answer is paid for.
+        return json.loads(content)
+
+
 def read_answer(content: bytes, request: ChatRequest) -> ChatAnswer:
     """Read a 2xx body.
 
@@ -129,8 +138,8 @@ def read_answer(content: bytes, request: ChatRequest) -> ChatAnswer:
         StepError: an error inside it, or not the wire's JSON.
     """
     try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
+        body = _read_json(content)
+    except (ValueError, RecursionError) as error:
         raise unreadable(request.provider, "no JSON") from error
     if not isinstance(body, dict):
         raise unreadable(request.provider, "no JSON object")
