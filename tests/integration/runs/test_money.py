@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.runs.claimed import Claimed
 from tests.engine.desk import Desk
 from tests.engine.documents import inline, linear, tool
 
@@ -173,7 +174,7 @@ def test_a_call_over_the_cap_parks_its_step_and_pauses_the_run_and_a_top_up_goes
 def test_a_run_is_not_paused_while_calls_that_are_reserved_at_their_worst_may_leave_room(desk: Desk) -> None:
     run_id = desk.submit([linear(*(ask(f"s{n}") for n in range(30)))], max_cost_usd="1")
     hand = desk.hand()
-    under_way = []
+    under_way: list[Claimed] = []
     waiting = [f"s{n}" for n in range(30)]
     most = 0
     while waiting or under_way:
