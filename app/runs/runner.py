@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 Place = tuple[str, str, int]  # run, step, fence
 ORPHAN_RENEWALS = 3  # of the lease: an answer that is merely late has come by then
 HANDED_BACK = "handed back"
+PARKED_S = 60.0  # until a step looks again that said neither when nor who would wake it
+WOKEN = frozenset({"budget", "fenced"})
 RUN_CANCELLED = "run cancelled"
 
 
@@ -238,7 +240,9 @@ class StepRunner:
 
     def _failed(self, step: Claimed, error: Exception) -> Operation:
         if isinstance(error, StepParked):
-            return step.operation("park", reason=error.reason, delay_s=error.delay_s)
+            # Only the journal's own reasons have somebody who wakes the step; any other comes again by the clock.
+            delay_s = PARKED_S if error.delay_s is None and error.reason not in WOKEN else error.delay_s
+            return step.operation("park", reason=error.reason, delay_s=delay_s)
         cause = _step_error(step, error)
         described = {"code": cause.code, "message": str(cause), "class": cause.error_class, **cause.details}
         tries = step.tries.get(cause.error_class, 0) + 1

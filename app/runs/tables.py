@@ -261,6 +261,7 @@ outbox = sa.Table(
     sa.Column("delivered_at", Instant),
     sa.Column("last_error", sa.Text),
     sa.Index("ix_outbox_due", "not_before", postgresql_where=sa.text("status = 'pending'")),
+    sa.Index("ix_outbox_run_id", "run_id"),
 )
 
 assets = sa.Table(

@@ -474,6 +474,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
     op.create_index(
         "ix_outbox_due", "outbox", ["not_before"], unique=False, postgresql_where=sa.text("status = 'pending'")
     )
+    op.create_index("ix_outbox_run_id", "outbox", ["run_id"], unique=False)
     op.create_table(
         "run_inputs",
         sa.Column("run_id", sa.UUID(as_uuid=False), nullable=False),
@@ -574,6 +575,7 @@ def downgrade() -> None:  # noqa: PLR0915 - one statement a table
     op.drop_table("steps")
     op.drop_table("slot_waiters")
     op.drop_table("run_inputs")
+    op.drop_index("ix_outbox_run_id", table_name="outbox")
     op.drop_index("ix_outbox_due", table_name="outbox", postgresql_where=sa.text("status = 'pending'"))
     op.drop_table("outbox")
     op.drop_table("events")
