@@ -10,7 +10,7 @@ from typing import Any
 
 from app.errors import LogicalError, PersistentError, ResourceError, StepError, StepParked
 from app.gateway.model import Blame, ChatAnswer, ChatRequest, ModelAnswer, ModelCall, Usage, add_usage
-from app.gateway.ports import Admission, Breaker, CallLedger, ChatProvider, Limiter
+from app.gateway.ports import Admission, Breaker, CallLedger, ChatProvider, Limiter, OnText
 from app.gateway.prices import cost_usd, worst_cost_usd
 from app.gateway.registry import Target
 from app.gateway.rendering import render_repair, render_request
@@ -56,10 +56,13 @@ class Exchange:
         call: the question.
         ledger: of this try of the step.
         doors: limits, breakers and vendors.
+        on_text: takes the answer's pieces as they come.
     """
 
-    def __init__(self, call: ModelCall, ledger: CallLedger, doors: Doors) -> None:
+    def __init__(self, call: ModelCall, ledger: CallLedger, doors: Doors, on_text: OnText | None = None) -> None:
         self._call = call
+        self._on_text = on_text
+        self._begun = False
         self._ledger = ledger
         self._doors = doors
         self._usage = Usage(vendor_cost_usd=Decimal(0))
@@ -85,6 +88,8 @@ class Exchange:
             )
             outcome = await self._judge(said)
             if isinstance(outcome, ModelAnswer):
+                if self._on_text is not None:
+                    self._on_text(outcome.text)
                 return outcome
         return None
 
@@ -120,7 +125,7 @@ class Exchange:
         if found is not None:
             return found
         try:
-            answer = await self._doors.providers[request.provider].complete(request)
+            answer = await self._doors.providers[request.provider].complete(request, self._listener())
         except StepError as error:
             await self._ledger.fail(ordinal, error, bool(error.details.get("sent", True)))
             return await self._blame(error, target, admission)
@@ -131,6 +136,21 @@ class Exchange:
         await self._ledger.answer(ordinal, answer.to_json(), answer.usage, cost)
         await self._absolve(target, admission)
         return _Said(ordinal, request, answer, cost)
+
+    def _listener(self) -> OnText | None:
+        """Hand pieces on; before those of another try, say that the earlier ones are void."""
+        tell = self._on_text
+        if tell is None:
+            return None
+        if self._begun:
+            tell(None)
+            self._begun = False
+
+        def hand_on(piece: str | None) -> None:
+            self._begun = True
+            tell(piece)
+
+        return hand_on
 
     async def _admit(self, target: Target) -> Admission | PassedOver:
         provider, model = target.offer.provider, target.offer.model
@@ -239,6 +259,7 @@ class Exchange:
             cost_usd=self._cost_usd,
             finish_reason=said.answer.finish_reason,
             requests=self._asks,
+            tool_calls=said.answer.tool_calls,
         )
 
 
@@ -254,6 +275,8 @@ def _refusal(answer: ChatAnswer) -> str:
 def _read(said: _Said) -> tuple[Any, str]:
     """Read an answer as its request wants it: the data, or a complaint."""
     answer, schema = said.answer, said.request.response_schema
+    if answer.tool_calls:
+        return None, ""
     if not answer.text.strip():
         cut = f"it was cut off at {said.request.max_tokens} tokens before a word of it came; think less, be brief"
         return None, cut if answer.finish_reason == "length" else "it is empty"

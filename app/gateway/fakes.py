@@ -9,7 +9,7 @@ from typing import Any
 
 from app.errors import StepError, StepParked
 from app.gateway.model import ChatAnswer, ChatRequest, Usage
-from app.gateway.ports import Admission, ReservedCall
+from app.gateway.ports import Admission, OnText, ReservedCall
 
 
 @dataclass
@@ -114,7 +114,7 @@ class ScriptedProvider:
     requests: list[ChatRequest] = field(default_factory=list)
     before: Callable[[ChatRequest], None] | None = None
 
-    async def complete(self, request: ChatRequest) -> ChatAnswer:
+    async def complete(self, request: ChatRequest, on_text: OnText | None = None) -> ChatAnswer:
         """Say the next line."""
         self.requests.append(request)
         if self.before is not None:
@@ -122,9 +122,11 @@ class ScriptedProvider:
         said = self.says.pop(0) if len(self.says) > 1 else self.says[0]
         if isinstance(said, BaseException):
             raise said
-        if isinstance(said, ChatAnswer):
-            return said
-        return ChatAnswer(said, "stop", request.model, "fake", self.usage)
+        answer = said if isinstance(said, ChatAnswer) else ChatAnswer(said, "stop", request.model, "fake", self.usage)
+        if on_text is not None:
+            for word in answer.text.splitlines(keepends=True):
+                on_text(word)
+        return answer
 
     async def close(self) -> None:
         """Do nothing."""

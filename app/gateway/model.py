@@ -29,9 +29,11 @@ class ModelCall:
     Args:
         model: logical name or alias.
         prompt: the user's side.
-        system: instructions that come first; empty for none.
-        history: earlier turns, `{"role": "user" | "assistant", "content": text}`, oldest first.
-        images: addresses or data URIs that go with the prompt.
+        system: instructions that come first, the same from call to call: vendors that keep a cache keep them there.
+            Several parts are several places up to which a cache may reach, the most lasting first.
+        history: earlier messages as in `ChatRequest.messages`, oldest first.
+        images: data URIs that go with the prompt.
+        tools: what the model may ask to be done, as in `ChatRequest.tools`.
         config: `temperature` 0..2, `max_tokens` 1.., `top_p` 0..1, `response_schema`; other keys are not the gateway's.
         fallback: logical names to go to in place of the registry's; None leaves those.
         timeout_s: most seconds for one request to a vendor.
@@ -39,9 +41,10 @@ class ModelCall:
 
     model: str
     prompt: str
-    system: str = ""
-    history: tuple[Mapping[str, str], ...] = ()
+    system: tuple[str, ...] = ()
+    history: tuple[Mapping[str, Any], ...] = ()
     images: tuple[str, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     fallback: tuple[str, ...] | None = None
     timeout_s: float = 300.0
@@ -101,12 +104,15 @@ class ChatRequest:
         provider: name in the registry.
         model: the vendor's id.
         logical: the logical name it stands for.
-        messages: `{"role", "content"}` in order; content is text or a list of parts
-            `{"type": "text", "text"}`, `{"type": "image", "url"}`.
+        messages: `{"role", "content"}` in order; role is system, user, assistant or tool, content is text or a list of
+            parts `{"type": "text", "text"}`, `{"type": "image", "url"}` with a data URI. A text part with
+            `"cache": "5m" | "1h"` ends a prefix that the vendor should keep so long. An assistant's message may carry
+            `"tool_calls"` as in `ChatAnswer`; a tool's has `"tool_call_id"` and its result as content.
         max_tokens: most tokens of output.
         temperature: None leaves the vendor's default.
         top_p: None leaves the vendor's default.
         response_schema: JSON schema the answer must fit; None for free text.
+        tools: `{"name", "description", "input_schema"}`, what the model may ask for.
         extra: wire parameters from the registry, sent as they are.
         max_tokens_field: what this model calls its limit of output.
         timeout_s: most seconds to wait.
@@ -120,6 +126,7 @@ class ChatRequest:
     temperature: float | None = None
     top_p: float | None = None
     response_schema: Mapping[str, Any] | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     max_tokens_field: str = "max_tokens"
     timeout_s: float = 300.0
@@ -127,12 +134,13 @@ class ChatRequest:
     def to_json(self) -> dict[str, Any]:
         """Write it for the ledger."""
         # Not `asdict`: it copies every message of a long conversation.
-        return {**vars(self), "messages": list(self.messages)}
+        return {**vars(self), "messages": list(self.messages), "tools": list(self.tools)}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> ChatRequest:
         """Read what the ledger kept."""
-        return cls(**{**_known(cls, raw), "messages": tuple(raw["messages"])})
+        lists = {"messages": tuple(raw["messages"]), "tools": tuple(raw.get("tools", ()))}
+        return cls(**{**_known(cls, raw), **lists})
 
 
 @dataclass(frozen=True)
@@ -146,6 +154,7 @@ class ChatAnswer:
         vendor_id: the answer's id at the vendor, for its support.
         usage: what it used up.
         refusal: what the model said in place of an answer; empty when it did not refuse.
+        tool_calls: `{"id", "name", "input"}`, what it asks to be done before it goes on.
     """
 
     text: str
@@ -154,15 +163,71 @@ class ChatAnswer:
     vendor_id: str
     usage: Usage
     refusal: str = ""
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Write it for the ledger."""
-        return {**vars(self), "usage": self.usage.to_json()}
+        return {**vars(self), "usage": self.usage.to_json(), "tool_calls": list(self.tool_calls)}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> ChatAnswer:
         """Read what the ledger kept."""
-        return cls(**{**_known(cls, raw), "usage": Usage.from_json(raw["usage"])})
+        calls = tuple(raw.get("tool_calls", ()))
+        return cls(**{**_known(cls, raw), "usage": Usage.from_json(raw["usage"]), "tool_calls": calls})
+
+
+@dataclass(frozen=True)
+class EmbeddingRequest:
+    """Texts to be placed in a vendor's space.
+
+    Args:
+        provider: name in the registry.
+        model: the vendor's id.
+        texts: 1 to 2048, none of them empty.
+        dimensions: a shorter vector where the model offers one; None for its own length.
+        timeout_s: most seconds to wait.
+    """
+
+    provider: str
+    model: str
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class EmbeddingAnswer:
+    """One vector a text, in the order of the texts, all of one length."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    model: str
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class BatchItem:
+    """One question of a provider's batch; `name` (letters, digits, `-`, `_`, at most 64) comes back with its answer."""
+
+    name: str
+    request: ChatRequest
+
+
+@dataclass(frozen=True)
+class BatchState:
+    """How a provider's batch stands; `ended` says that there will be no further answers."""
+
+    batch_id: str
+    ended: bool
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What came of one item: an answer, or the error that would have been raised had it been asked live."""
+
+    name: str
+    answer: ChatAnswer | None = None
+    error: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -179,6 +244,8 @@ class ModelAnswer:
         cost_usd: the same, to a millionth.
         finish_reason: why the answer ended.
         requests: how many answers it took; above 1 after repair.
+        structured: a `response_schema` was given.
+        tool_calls: what the model asks to be done, as in `ChatAnswer`.
     """
 
     text: str
@@ -191,6 +258,7 @@ class ModelAnswer:
     finish_reason: str
     requests: int = 1
     structured: bool = False
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def output(self) -> Any:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 
 from app.errors import StepError
-from app.gateway.model import ChatAnswer, ChatRequest, Usage
+from app.gateway.model import (
+    BatchItem,
+    BatchResult,
+    BatchState,
+    ChatAnswer,
+    ChatRequest,
+    EmbeddingAnswer,
+    EmbeddingRequest,
+    Usage,
+)
+
+OnText = Callable[[str | None], None]
+"""Takes a piece of an answer as it comes; None says that the pieces so far are void, for another try begins."""
 
 
 class ChatProvider(Protocol):
@@ -16,8 +28,13 @@ class ChatProvider(Protocol):
 
     name: str
 
-    async def complete(self, request: ChatRequest) -> ChatAnswer:
+    async def complete(self, request: ChatRequest, on_text: OnText | None = None) -> ChatAnswer:
         """Send one request, once.
+
+        Args:
+            request: the question.
+            on_text: is called with every piece of the text as it comes, never with None: what is void is not the
+                vendor's to say. Without it the answer is asked for in one piece.
 
         Raises:
             StepError: of the class that fits, with `details["sent"]` (whether the vendor may have done the work and
@@ -26,6 +43,44 @@ class ChatProvider(Protocol):
 
     async def close(self) -> None:
         """Give connections back; the next call opens new ones."""
+
+
+class EmbeddingProvider(Protocol):
+    """A vendor that places texts in a space."""
+
+    name: str
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:
+        """Send one request, once; errors as `ChatProvider.complete`."""
+
+
+class BatchProvider(Protocol):
+    """A vendor that answers many chats later, at a lower price."""
+
+    name: str
+
+    async def submit_batch(self, items: Sequence[BatchItem], mark: str) -> str:
+        """Hand a batch in; errors as `ChatProvider.complete`.
+
+        Args:
+            items: at least one, names unique.
+            mark: ours, kept by vendors that keep such a thing, so that `find_batch` finds a batch whose id was lost.
+
+        Returns:
+            The batch's id at the vendor.
+        """
+
+    async def read_batch(self, batch_id: str) -> BatchState:
+        """Ask how a batch stands."""
+
+    async def read_results(self, batch_id: str) -> list[BatchResult]:
+        """Fetch what came of every item of a batch that has ended, in any order."""
+
+    async def cancel_batch(self, batch_id: str) -> None:
+        """Ask the vendor to stop; what it answered already is kept and charged."""
+
+    async def find_batch(self, mark: str, names: Sequence[str]) -> str | None:
+        """Find a batch that was handed in under a mark and whose id was lost; None when there is none."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ def render_request(call: ModelCall, target: Target) -> ChatRequest:
         temperature=_chosen(call.config, "temperature", model.temperature) if offer.sampling else None,
         top_p=_chosen(call.config, "top_p", model.top_p) if offer.sampling else None,
         response_schema=call.config.get("response_schema"),
+        tools=call.tools,
         extra=offer.extra,
         max_tokens_field=offer.max_tokens_field,
         timeout_s=call.timeout_s,
@@ -59,7 +60,7 @@ def _chosen(config: Mapping[str, Any], name: str, default: float | None) -> floa
 
 
 def _messages(call: ModelCall) -> tuple[Mapping[str, Any], ...]:
-    system = [{"role": "system", "content": call.system}] if call.system else []
+    system = [{"role": "system", "content": "\n\n".join(call.system)}] if call.system else []
     asked: Any = call.prompt
     if call.images:
         asked = [{"type": "text", "text": call.prompt}, *({"type": "image", "url": url} for url in call.images)]

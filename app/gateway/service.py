@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from app.errors import FatalError, PersistentError, StepError, StepParked
 from app.gateway.exchange import Doors, Exchange, PassedOver
 from app.gateway.model import ModelAnswer, ModelCall
-from app.gateway.ports import Breaker, CallLedger, ChatProvider, Limiter
+from app.gateway.ports import Breaker, CallLedger, ChatProvider, Limiter, OnText
 from app.gateway.registry import Registry, Route
 from app.gateway.rendering import config_problems
 
@@ -50,12 +50,13 @@ class Gateway:
         self._doors = Doors(providers, breaker, limiter)
         self._today = today
 
-    async def complete(self, call: ModelCall, ledger: CallLedger) -> ModelAnswer:
+    async def complete(self, call: ModelCall, ledger: CallLedger, on_text: OnText | None = None) -> ModelAnswer:
         """Answer one call.
 
         Args:
             call: the question.
             ledger: of this try of the step.
+            on_text: takes the answer's pieces as they come; an answer found in the ledger comes in one.
 
         Returns:
             An answer that fits the call's `response_schema`, if it has one.
@@ -68,7 +69,7 @@ class Gateway:
         if problems:
             listed = "; ".join(f"{key} {problem}" for key, problem in problems.items())
             raise FatalError(f"The config of this model call cannot be used: {listed}.", code="config_invalid")
-        exchange = Exchange(call, ledger, self._doors)
+        exchange = Exchange(call, ledger, self._doors, on_text)
         replayed = await exchange.replay()
         return replayed if replayed is not None else await self._follow(call, exchange)
 

@@ -18,6 +18,7 @@ import openai
 import orjson
 
 from app.gateway.model import ChatAnswer, ChatRequest, Usage
+from app.gateway.ports import OnText
 from app.gateway.prices import guess_tokens
 from app.gateway.structured import is_strict
 from app.providers.openai_errors import from_body, to_step_error, unreadable
@@ -50,7 +51,7 @@ class OpenAICompatible:
         self._client: openai.AsyncOpenAI | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def complete(self, request: ChatRequest) -> ChatAnswer:
+    async def complete(self, request: ChatRequest, on_text: OnText | None = None) -> ChatAnswer:
         """Send one request, once.
 
         Raises:
@@ -67,7 +68,10 @@ class OpenAICompatible:
             )
         except Exception as error:  # the SDK's edge: whatever it raises becomes one of our classes
             raise to_step_error(error, self.name) from error
-        return read_answer(response.content, request)
+        answer = read_answer(response.content, request)
+        if on_text is not None:
+            on_text(answer.text)
+        return answer
 
     async def close(self) -> None:
         """Close the connections; the next call opens new ones."""

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 from app.errors import ResourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from app.gateway.model import ModelAnswer, ModelCall
+    from app.gateway.ports import OnText
     from app.runs.claimed import Claimed
     from app.runs.ports import StepReader, StepSummary
+
+    Ask = Callable[[ModelCall, int, OnText | None], Awaitable[ModelAnswer]]
 
 
 class HandlerContext:
@@ -20,7 +26,7 @@ class HandlerContext:
     and a handler that still works learns it from `check_cancelled`.
     """
 
-    def __init__(self, step: Claimed, deadline_s: float, reader: StepReader) -> None:
+    def __init__(self, step: Claimed, deadline_s: float, reader: StepReader, ask: Ask) -> None:
         self.run_id = step.run_id
         self.step_key = step.key
         self.owner = step.run_owner
@@ -28,6 +34,7 @@ class HandlerContext:
         self.deadline_s = deadline_s
         self._ends_at = time.monotonic() + deadline_s
         self._reader = reader
+        self._ask = ask
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -46,3 +53,7 @@ class HandlerContext:
     def earlier_steps(self) -> list[StepSummary]:
         """List every step of the run in journal order, as it stands now."""
         return self._reader.read_steps(self.run_id)
+
+    async def ask(self, call: ModelCall, *, part: int = 0, on_text: OnText | None = None) -> ModelAnswer:
+        """Ask a model, paid for and written down as this step's."""
+        return await self._ask(call, part, on_text)

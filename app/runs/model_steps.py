@@ -10,7 +10,8 @@ from app.runs.ports import ModelOutcome
 from app.workflows.variables import render, text_of
 
 if TYPE_CHECKING:
-    from app.gateway.ports import CallLedger
+    from app.gateway.model import ModelAnswer
+    from app.gateway.ports import CallLedger, OnText
     from app.gateway.service import Gateway
     from app.runs.claimed import Claimed
 
@@ -45,6 +46,10 @@ class GatewayModelSteps:
         )
         answer = await self._gateway.complete(call, ledger)
         return ModelOutcome(answer.output, answer.model)
+
+    async def ask(self, call: ModelCall, ledger: CallLedger, on_text: OnText | None = None) -> ModelAnswer:
+        """Ask what a handler wants to know; errors as `perform`."""
+        return await self._gateway.complete(call, ledger, on_text)
 
 
 def _images(rendered: Any) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from app.errors import BatutaError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from app.gateway.ports import CallLedger
+    from app.gateway.model import ModelAnswer, ModelCall
+    from app.gateway.ports import CallLedger, OnText
     from app.runs.claimed import Claimed
     from app.runs.model import Send
 
@@ -48,6 +49,23 @@ class StepContext(Protocol):
         """List every step of the run in journal order, as it stands now."""
 
 
+class ModelContext(StepContext, Protocol):
+    """What a handler is given that asks models."""
+
+    async def ask(self, call: ModelCall, *, part: int = 0, on_text: OnText | None = None) -> ModelAnswer:
+        """Ask a model, paid for and written down as this step's; only a handler on the loop can wait for it.
+
+        Args:
+            call: the question.
+            part: its number among the handler's questions; after a crash the same part finds the same answer.
+            on_text: takes the answer's pieces as they come.
+
+        Raises:
+            StepParked: money, rate or breaker do not allow it now; let it pass, and the handler is called again.
+            StepError: as the gateway says.
+        """
+
+
 @dataclass(frozen=True)
 class Handler:
     """One agent or tool.
@@ -63,7 +81,7 @@ class Handler:
     """
 
     name: str
-    call: Callable[[StepContext, dict[str, Any]], Any]
+    call: Callable[[ModelContext, dict[str, Any]], Any]
     timeout_s: float | None = None
     purpose: str = ""
     slots: tuple[tuple[str, int], ...] = ()
@@ -122,6 +140,9 @@ class ModelSteps(Protocol):
 
     async def perform(self, step: Claimed, ledger: CallLedger) -> ModelOutcome:
         """Ask the step's model, along its fallbacks."""
+
+    async def ask(self, call: ModelCall, ledger: CallLedger, on_text: OnText | None = None) -> ModelAnswer:
+        """Ask what a handler wants to know."""
 
 
 class StepSender(Protocol):

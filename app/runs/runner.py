@@ -11,6 +11,7 @@ import logging
 import random
 import uuid
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from app.errors import BatutaError, FatalError, PersistentError, ResourceError, StepError, StepParked
@@ -23,6 +24,8 @@ from app.workflows.limits import DEFAULT_LIMITS
 from app.workflows.variables import LOOP_NAMES, render
 
 if TYPE_CHECKING:
+    from app.gateway.model import ModelAnswer, ModelCall
+    from app.gateway.ports import OnText
     from app.runs.journal import Answer, JournalWriter, Operation
     from app.runs.lease import Owned
     from app.runs.ports import Handler, HandlerCatalog, ModelSteps, StepReader
@@ -195,12 +198,19 @@ class StepRunner:
         return await self._perform_handler(step)
 
     async def _perform_model(self, step: Claimed) -> Operation:
-        if self._parts.models is None:
-            raise PersistentError("No model provider is configured.", code="not_configured")
         ledger = StepLedger(self._journal, step, self._parts.caps)
         async with asyncio.timeout(self._limit_s(step, None)):
-            done = await self._parts.models.perform(step, ledger)
+            done = await self._models().perform(step, ledger)
         return step.operation("finish", status="completed", output=done.output, model=done.model)
+
+    def _models(self) -> ModelSteps:
+        if self._parts.models is None:
+            raise PersistentError("No model provider is configured.", code="not_configured")
+        return self._parts.models
+
+    async def _ask(self, step: Claimed, call: ModelCall, part: int, on_text: OnText | None) -> ModelAnswer:
+        ledger = StepLedger(self._journal, step, self._parts.caps, part=part)
+        return await self._models().ask(call, ledger, on_text)
 
     async def _perform_handler(self, step: Claimed) -> Operation:
         handler = self._handler(step)
@@ -217,7 +227,7 @@ class StepRunner:
         limit_s = self._limit_s(step, handler)
         if not handler.is_async:
             await self._parts.threads.take()
-        context = HandlerContext(step, limit_s, self._parts.reader)
+        context = HandlerContext(step, limit_s, self._parts.reader, partial(self._ask, step))
         try:
             async with asyncio.timeout(limit_s):
                 if handler.is_async:

@@ -14,6 +14,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.errors import FatalError, NotFoundError, StepError, StepParked
+from app.gateway.model import ModelAnswer, ModelCall
+from app.gateway.ports import OnText
 from app.runs.model import RunRequest, RunStatus, RunView, Started, StepView, new_run_id
 from app.runs.ports import Handler, HandlerCatalog, StepSummary
 from app.workflows.conditions import holds
@@ -45,6 +47,9 @@ class Context:
 
     def earlier_steps(self) -> list[StepSummary]:
         return list(self.steps)
+
+    async def ask(self, call: ModelCall, *, part: int = 0, on_text: OnText | None = None) -> ModelAnswer:
+        raise AssertionError(f"the studio asks no model, and asked {call.model}, part {part}, {on_text}")
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 from app.errors import FatalError, LogicalError, PersistentError, ResourceError, StepError, StepParked, TransientError
 from app.gateway.fakes import FakeLedger, LocalBreaker, NoLimit, Said, ScriptedProvider
 from app.gateway.model import ChatAnswer, ChatRequest, ModelAnswer, ModelCall, Usage
-from app.gateway.ports import Admission
+from app.gateway.ports import Admission, OnText
 from app.gateway.registry import Registry
 from app.gateway.registry_file import load_registry
 from app.gateway.service import Gateway
@@ -111,7 +111,7 @@ def test_system_history_and_images_reach_the_vendor_in_order() -> None:
     world = World()
 
     world.ask(
-        system="be kind",
+        system=("be kind",),
         history=({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}),
         images=("data:image/png;base64,AA",),
     )
@@ -424,7 +424,8 @@ def test_a_call_that_is_cancelled_leaves_no_open_row() -> None:
     world = World()
 
     class Hanging(ScriptedProvider):
-        async def complete(self, request: ChatRequest) -> ChatAnswer:
+        async def complete(self, request: ChatRequest, on_text: OnText | None = None) -> ChatAnswer:
+            del request, on_text
             await asyncio.sleep(60)
             raise AssertionError
 
@@ -448,3 +449,21 @@ def test_braces_in_a_prompt_are_nobody_s_business_here() -> None:
     world.ask(prompt="{OPENAI_API_KEY} {names}")
 
     assert world.openai.requests[0].messages[-1]["content"] == "{OPENAI_API_KEY} {names}"
+
+
+def test_pieces_come_as_they_are_said_and_are_void_when_another_try_begins() -> None:
+    world = World("no JSON", '{"n": 1}')
+    heard: list[str | None] = []
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    call = ModelCall("weak", "x", config={"response_schema": schema})
+    answer = asyncio.run(world.gateway.complete(call, world.ledger, heard.append))
+    assert answer.data == {"n": 1}
+    assert heard == ["no JSON", None, '{"n": 1}']
+
+
+def test_an_answer_found_in_the_ledger_comes_in_one_piece() -> None:
+    world = World("hello")
+    asyncio.run(world.gateway.complete(ModelCall("weak", "x"), world.ledger))
+    heard: list[str | None] = []
+    asyncio.run(world.gateway.complete(ModelCall("weak", "x"), world.ledger.retry(), heard.append))
+    assert heard == ["hello"]
