@@ -5,6 +5,7 @@ Symbols: n rows, t columns, margin = log odds as the trees see them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ PATIENCE = 30  # rounds without a gain on the rows kept aside
 MANY_ROWS = 20_000  # from here trees may have more leaves
 RARE_SHARE = 0.05  # a rarer class is weighted up by the square root of the odds; what follows takes it back out
 
+THREADS = re.compile(r"^\[num_threads: \d+\]$", re.MULTILINE)
 
 Forest = tuple[lgb.Booster, ...]  # boosters whose margins are averaged; grown on different rows
 
@@ -149,8 +151,8 @@ def gains(forest: Forest) -> Floats:
 
 
 def to_text(booster: lgb.Booster) -> str:
-    """Spell the trees in LightGBM's own text format."""
-    return str(booster.model_to_string())
+    """Spell the trees in LightGBM's own text format, but for the threads that grew them: they are no part of them."""
+    return THREADS.sub("[num_threads: 1]", str(booster.model_to_string()))
 
 
 def from_text(text: str) -> lgb.Booster:

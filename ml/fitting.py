@@ -145,8 +145,7 @@ def _taste(table: Table, encoder: Encoder, trees: Forest | None, margin: Floats 
     evidence = Evidence(design, table.label.astype(np.float64), table.weight, table.person, table.question)
     blocks = layout.blocks(persons=len(table.persons) > 1)
     tastes = fit_tastes(evidence, blocks, table.persons)
-    spread = np.var(tastes.crowd[len(tastes.crowd) - len(items) :]) if items else 0.0
-    return _Parts(layout, trees, tastes, float(spread))
+    return _Parts(layout, trees, tastes, tastes.variance_of(len(items)))
 
 
 def _measured(

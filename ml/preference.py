@@ -200,10 +200,24 @@ class Preference:
         frame = as_frame(rows)
         design = self.design(frame)
         scores = np.asarray(expit(self.slope * self.tastes.utility(design, [person]) + self.shift), dtype=np.float64)
-        draws = self.tastes.draw(design, person, DRAWS, rng)
-        unrated = self._unrated(frame)
-        draws[:, unrated] += rng.standard_normal((DRAWS, len(unrated))) * np.sqrt(self.item_variance)
+        draws = self._draw(frame, design, person, DRAWS, rng)
         return pick(scores, draws, k, exploration_rate=exploration_rate, rng=rng)
+
+    def draw(self, rows: Rows, draws: int, *, rng: np.random.Generator, person: str | None = None) -> Floats:
+        """Draw P(like) from the posterior: how far the draws of a row lie apart is how unsure the scorer is of it.
+
+        Args:
+            rows: as for `score`.
+            draws: how many.
+            rng: whose state decides.
+            person: whose liking; None, or a name never seen, means the crowd.
+
+        Returns:
+            shape (draws, n); rows of one draw belong together, as they share what is uncertain.
+        """
+        frame = as_frame(rows)
+        utilities = self._draw(frame, self.design(frame), person, draws, rng)
+        return np.asarray(expit(self.slope * utilities + self.shift), dtype=np.float64)
 
     def update(self, rows: Rows, label: Array | Sequence[float], person: str, question: Any = None) -> Preference:
         """Learn one person's new rows at once; trees and crowd wait for the next fit.
@@ -236,11 +250,17 @@ class Preference:
         column = frame.columns.get(self.item) if self.item else None
         return as_text(column) if column is not None and is_numeric(column) else column
 
-    def _unrated(self, frame: Frame) -> Array:
+    def _draw(self, frame: Frame, design: Floats, person: str | None, draws: int, rng: np.random.Generator) -> Floats:
+        """Draw utilities, shape (draws, n); an item without a weight of its own differs by what items differ."""
+        out = self.tastes.draw(design, person, draws, rng)
         items = self._items(frame)
-        if items is None:
-            return np.zeros(0, dtype=np.int64)
-        return np.flatnonzero(codes_of(items, self.layout.items) < 0)
+        if items is None or not self.item_variance:
+            return out
+        unrated = np.flatnonzero(codes_of(items, self.layout.items) < 0)
+        _, own = np.unique(items[unrated].astype(str), return_inverse=True)  # rows of one item move together
+        effects = rng.standard_normal((draws, int(own.max(initial=-1)) + 1)) * np.sqrt(self.item_variance)
+        out[:, unrated] += effects[:, own]
+        return out
 
     def save(self, path: str | Path) -> None:
         """Write the scorer and its card as text."""

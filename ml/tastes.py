@@ -135,6 +135,15 @@ class Tastes:
         eta[known] += np.einsum("nd,nd->n", design[known, : self.personal], self.means[places[known]])
         return eta
 
+    def variance_of(self, last: int) -> float:
+        """Tell how much the weights of the last columns differ; 0 for none.
+
+        Their modes alone are shrunk and differ by less: what is not known of each is added.
+        """
+        if not last:
+            return 0.0
+        return float(np.mean(self.crowd[-last:] ** 2 + np.diag(self.crowd_covariance)[-last:]))
+
     def draw(self, design: Floats, person: str | None, draws: int, rng: np.random.Generator) -> Floats:
         """Draw utilities from the posterior.
 

@@ -20,6 +20,7 @@ FEWEST_SAMPLES, FEWEST_POSITIVES = 100, 20  # below, the users' own Optimizer sk
 # Raised when `app/studio/examples.py` gives other columns: a scorer of another set does not fit.
 FEATURE_SET = "structures-1"
 DRAWS_SEED = 7  # the same structures are as uncertain tomorrow as today
+DRAWS = 64  # of each row: a deviation from so many is off by a tenth
 CHUNK = 4_000  # rows whose draws are held at once
 
 
@@ -32,7 +33,6 @@ class PreferenceScorer:
     def score(self, columns: Columns) -> ScoredRows:
         """Score rows, and say how far draws of the posterior lie apart."""
         import numpy as np  # noqa: PLC0415 - a web process that explains nothing never loads the mathematics
-        from scipy.special import expit  # noqa: PLC0415 - the same
 
         from ml import as_frame  # noqa: PLC0415 - the same
 
@@ -44,9 +44,7 @@ class PreferenceScorer:
         deviations: list[float] = []
         for begin in range(0, len(frame), CHUNK):
             part = frame.take(np.arange(begin, min(begin + CHUNK, len(frame))))
-            draws = self.scorer.tastes.draw(self.scorer.design(part), None, 64, rng)
-            spread = expit(self.scorer.slope * draws + self.scorer.shift).std(axis=0)
-            deviations += [float(value) for value in spread]
+            deviations += [float(value) for value in self.scorer.draw(part, DRAWS, rng=rng).std(axis=0)]
         return ScoredRows([float(value) for value in scores], deviations)
 
     def explain(self, row: Mapping[str, Any]) -> list[tuple[str, float]]:

@@ -61,6 +61,21 @@ def test_a_structure_nobody_rated_is_explored_more_than_one_that_many_disliked()
     assert np.mean(picks) > 0.6
 
 
+def test_what_nobody_rated_is_less_certain_and_moves_as_one_thing() -> None:
+    rows = without(likes(), "at", "note", "colour") | {"item": [f"i{j % 6}" for j in range(600)]}
+    rng = np.random.default_rng(8)
+    good = rng.random(600) < np.where(np.arange(600) % 6 < 3, 0.8, 0.2)
+    scorer = ml.fit(rows | {"liked": good.astype(float)}, "liked", item="item", options=QUICK)
+    assert isinstance(scorer, Preference)
+    asked = {"size": [0.0] * 4, "item": ["i0", "new", "new", "newer"]}
+    utility = np.log(1 / (1 / scorer.draw(asked, 400, rng=rng) - 1))
+    deviation = utility.std(axis=0)
+    assert deviation[1] > 2 * deviation[0]
+    assert np.array_equal(utility[:, 1], utility[:, 2])
+    # two things nobody rated share only what is uncertain of their attributes
+    assert np.corrcoef(utility[:, 1], utility[:, 3])[0, 1] < 0.5
+
+
 def test_the_same_generator_gives_the_same_picks() -> None:
     rows = without(likes(), "at")
     scorer = ml.fit(rows, "liked", "person", options=QUICK)
