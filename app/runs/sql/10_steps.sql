@@ -119,10 +119,20 @@ declare
     v_type text;
     v_left int;
     v_parent steps%rowtype;
+    v_size int := coalesce(length(p_output::text), 0);
 begin
     select * into v_step from steps where run_id = p_run and key = p_key for update;
     if not found or v_step.status in ('completed', 'failed', 'skipped', 'cancelled') then
         return;
+    end if;
+    -- A run is read whole, so there is a most to all its outputs too. Ten thousand steps of eight thousand characters
+    -- stay under it; only larger ones are worth the look.
+    if v_size > 8000 and (select output_chars from runs where run_id = p_run) + v_size > 128000000 then
+        p_status := 'failed';
+        p_output := null;
+        v_size := 0;
+        p_error := jsonb_build_object('code', 'run_too_large', 'class', 'fatal',
+            'message', 'The outputs of the run together are over 128000000 characters.');
     end if;
     update blocks set remaining = remaining - (v_step.parent is null)::int, taken = taken - v_step.placed::int
         where run_id = p_run and block = v_step.block
@@ -133,6 +143,7 @@ begin
     update runs set
         completed_steps = completed_steps + (p_status = 'completed' and v_step.reason is distinct from 'items')::int,
         failed_steps = failed_steps + (p_status = 'failed')::int,
+        output_chars = output_chars + v_size,
         waiting_steps = waiting_steps - (v_step.status = 'waiting' and v_step.reason = 'person')::int
         where run_id = p_run;
     if p_status in ('skipped', 'failed') and v_step.task ? 'for_each' then

@@ -220,6 +220,7 @@ begin
     update runs set cancel_requested = false, error = null, finished_at = null, status = 'queued', failed_steps = 0,
         completed_steps = (select count(*) from steps where run_id = p_run and status = 'completed' and not exists (
             select 1 from steps i where i.run_id = p_run and i.parent = steps.key)),
+        output_chars = (select coalesce(sum(length(output::text)), 0) from steps where run_id = p_run),
         waiting_steps = 0
         where run_id = p_run;
     fx := batuta_note(fx, p_run, 'run_retried', null, null);

@@ -86,6 +86,19 @@ def test_items_whose_outputs_are_too_large_together_fail_their_for_each_and_not_
     assert desk.statuses(run_id)["after"] == "ready"
 
 
+def test_a_step_that_brings_a_run_over_what_its_outputs_may_come_to_fails_and_the_others_stay(desk: Desk) -> None:
+    keys = ["a", "b", "c", "d", "e"]
+    run_id = desk.submit([linear(*(tool("mark", key) for key in keys))])
+    hand = desk.hand()
+    for key in keys:
+        hand.perform(run_id, key, "x" * 30_000_000)
+    steps = {step.key: step for step in desk.view(run_id).steps}
+    assert [steps[key].status for key in keys] == ["completed"] * 4 + ["failed"]
+    error = steps["e"].error
+    assert error is not None
+    assert error["code"] == "run_too_large"
+
+
 def test_a_for_each_that_brings_a_run_over_its_number_of_steps_fails_and_the_others_stay(desk: Desk) -> None:
     keys = [f"all{number}" for number in range(MOST_STEPS // MOST_ITEMS)]
     run_id = desk.submit([linear(*(tool("mark", key, for_each_=[0] * MOST_ITEMS) for key in keys))])
