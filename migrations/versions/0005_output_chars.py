@@ -13,10 +13,8 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the change."""
-    op.add_column(
-        "runs",
-        sa.Column("output_chars", sa.BigInteger, nullable=False, server_default="0", comment="of all its steps' outputs"),
-    )
+    comment = "of all its steps' outputs"
+    op.add_column("runs", sa.Column("output_chars", sa.BigInteger, nullable=False, server_default="0", comment=comment))
 
 
 def downgrade() -> None:
