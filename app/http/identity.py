@@ -81,6 +81,9 @@ def _refuse_foreign_pages() -> None:
     origin = request.headers.get("Origin")
     if origin is not None and urlsplit_host(origin) != request.host.lower():
         raise ForbiddenError("Without tokens pages of other origins are refused.", code="foreign_origin")
+    # A browser says so itself where it sends no Origin, as with a picture's address or a link.
+    if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+        raise ForbiddenError("Without tokens pages of other sites are refused.", code="foreign_origin")
 
 
 def _is_loopback(address: str) -> bool:

@@ -100,6 +100,16 @@ def test_open_mode_serves_its_own_pages(web: FlaskClient) -> None:
     assert web.post("/workflow", json=DOCUMENT, headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "nonsense"])
+def test_open_mode_refuses_what_another_site_fetches_without_an_origin(web: FlaskClient, site: str) -> None:
+    assert code_of(web.get("/runs", headers={"Sec-Fetch-Site": site})) == (403, "foreign_origin")
+
+
+@pytest.mark.parametrize("site", ["none", "same-origin"])
+def test_open_mode_serves_what_its_own_pages_and_people_fetch(web: FlaskClient, site: str) -> None:
+    assert web.get("/runs", headers={"Sec-Fetch-Site": site}).status_code == 200
+
+
 def test_with_a_token_any_name_is_served(web: FlaskClient, application: FakeApplication) -> None:
     headers = {**make_token(application, Scope.CLIENT), "Host": "batuta.example", "Origin": "https://pages.example"}
     assert web.get("/runs", headers=headers).status_code == 200
