@@ -40,6 +40,7 @@ from app.learning.assignment_training import AssignmentTraining, answer_assignme
 from app.learning.preference import PreferenceLearner
 from app.learning.service import ScorerRegistry
 from app.learning.store import PgVersions
+from app.providers.assembly import SUPPORTED, build_providers
 from app.runs.answers import Answers
 from app.runs.celery_sender import CelerySender, RedisQueueDepths
 from app.runs.ledger import DayCaps
@@ -75,7 +76,6 @@ if TYPE_CHECKING:
 TABLE_MODULES = ("runs", "access", "idempotency", "studio", "assignments", "learning")
 REDIS_CONNECTIONS = 5000  # redis-py 8 caps every pool at 100, and a worker has thousands of steps in flight
 SECONDS_AN_HOUR = 3600
-SUPPORTED_PROVIDERS = ("openai",)
 CHARACTERS_A_TOKEN = 4
 MILLION = 1_000_000
 
@@ -206,13 +206,7 @@ class Application:
     @cached_property
     def providers(self) -> dict[str, ChatProvider]:
         """The vendors that are configured, by their names in the registry."""
-        models = self.settings.models
-        if not models.openai_api_key and not models.openai_base_url:
-            return {}
-        from app.providers.openai_compatible import OpenAICompatible
-
-        provider = OpenAICompatible(name="openai", api_key=models.openai_api_key, base_url=models.openai_base_url)
-        return {"openai": provider}
+        return build_providers(self.settings.models)
 
     @property
     def catalog(self) -> Catalog:
@@ -262,7 +256,7 @@ class Application:
                 or self.registry.route(task.target, self.providers, today, task.fallback or None).targets
             ):
                 continue
-            missing = self.registry.missing_variables(task.target, self.providers, SUPPORTED_PROVIDERS)
+            missing = self.registry.missing_variables(task.target, self.providers, SUPPORTED)
             found.update(dict.fromkeys(missing))
         return list(found)
 
@@ -271,7 +265,7 @@ class Application:
         return Estimator(self.engine, self._price_of).estimate(workflow)
 
     def _price_of(self, task: Task) -> Spread:
-        targets = self.registry.route(task.target, SUPPORTED_PROVIDERS, utc_today()).targets
+        targets = self.registry.route(task.target, self.providers or SUPPORTED, utc_today()).targets
         if not targets:
             return Spread(0, 0)
         tokens = task.config.get("max_tokens") or targets[0].logical.max_tokens

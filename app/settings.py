@@ -6,7 +6,7 @@ This is the only module that knows names of environment variables. `docs/setting
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
@@ -48,6 +48,15 @@ class Variable:
 
 
 PORT_MAX = 65_535
+RATED = ("openai", "openrouter", "anthropic", "google_ai")
+
+
+def _rate_variables() -> Iterator[Variable]:
+    for name in RATED:
+        for suffix, what in (("RPM", "Requests"), ("TPM", "Tokens")):
+            meaning = f"{what} a minute to {name}; 0: no limit; empty: as the registry says."
+            yield Variable(f"RATE_LIMIT_{name.upper()}_{suffix}", whole(0, 1_000_000_000), None, meaning)
+
 
 VARIABLES: tuple[Variable, ...] = (
     Variable("HOST", text, "127.0.0.1", "Address the web process binds to; another than loopback needs a token."),
@@ -140,6 +149,19 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("AIRTABLE_PENALTY_S", number(0, 300), 30.0, "Seconds Airtable refuses everything after a 429."),
     Variable("OPENAI_API_KEY", text, "", "Key for OpenAI, or for any server that speaks its wire.", secret=True),
     Variable("OPENAI_BASE_URL", url, "", "Any OpenAI-compatible server (with /v1); a key is then optional."),
+    Variable("ANTHROPIC_API_KEY", text, "", "Key for Anthropic.", secret=True),
+    Variable("ANTHROPIC_BASE_URL", url, "", "Another server that speaks Anthropic's wire (without /v1)."),
+    Variable("OPENROUTER_API_KEY", text, "", "Key for OpenRouter.", secret=True),
+    Variable("OPENROUTER_BASE_URL", url, "https://openrouter.ai/api/v1", "Base address of OpenRouter (with /v1)."),
+    Variable("GOOGLE_AI_API_KEY", text, "", "Key for Google AI.", secret=True),
+    Variable(
+        "GOOGLE_AI_BASE_URL",
+        url,
+        "https://generativelanguage.googleapis.com",
+        "Host of Google AI; the paths of its wires are put behind it.",
+    ),
+    *_rate_variables(),
+    Variable("CACHE_TTL_SECONDS", whole(1, 2_592_000), 3600, "Seconds for which an answer serves `config.cache`."),
     Variable(
         "ORCHESTRATION_CONFIG",
         Path,
@@ -256,7 +278,28 @@ class ModelSettings:
 
     openai_api_key: str = field(repr=False)
     openai_base_url: str
+    anthropic_api_key: str = field(repr=False)
+    anthropic_base_url: str
+    openrouter_api_key: str = field(repr=False)
+    openrouter_base_url: str
+    google_ai_api_key: str = field(repr=False)
+    google_ai_base_url: str
+    rate_limit_openai_rpm: int | None
+    rate_limit_openai_tpm: int | None
+    rate_limit_openrouter_rpm: int | None
+    rate_limit_openrouter_tpm: int | None
+    rate_limit_anthropic_rpm: int | None
+    rate_limit_anthropic_tpm: int | None
+    rate_limit_google_ai_rpm: int | None
+    rate_limit_google_ai_tpm: int | None
+    cache_ttl_seconds: int
     registry_path: Path
+
+    def rate_limits(self) -> dict[str, tuple[int | None, int | None]]:
+        """Give requests and tokens a minute by provider; None leaves the registry's."""
+        return {
+            name: (getattr(self, f"rate_limit_{name}_rpm"), getattr(self, f"rate_limit_{name}_tpm")) for name in RATED
+        }
 
 
 @dataclass(frozen=True)

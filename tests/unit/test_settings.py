@@ -138,6 +138,9 @@ def test_secrets_do_not_show_in_a_printout() -> None:
         "CALLBACK_SECRET": "cb-4711-secret",
         "AIRTABLE_API_KEY": "at-4711-secret",
         "OPENAI_API_KEY": "oa-4711-secret",
+        "ANTHROPIC_API_KEY": "an-4711-secret",
+        "OPENROUTER_API_KEY": "or-4711-secret",
+        "GOOGLE_AI_API_KEY": "go-4711-secret",
     }
     assert "4711" not in repr(Settings.from_env(environ))
 
