@@ -1,0 +1,1 @@
+"""The templates' documents, one JSON file each, as `app/workflows/template.py` reads them."""
