@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from app.errors import BatutaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from app.gateway.model import ModelAnswer, ModelCall
     from app.gateway.ports import CallLedger, OnText
     from app.runs.claimed import Claimed
     from app.runs.model import Send
+    from app.workflows.model import Block
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,30 @@ class ModelContext(StepContext, Protocol):
 
 
 @dataclass(frozen=True)
+class Grown:
+    """What a handler returns that adds blocks to its own run, in the transaction that ends its step.
+
+    Args:
+        output: the step's output.
+        blocks: parsed ones. Their indexes count from the block after the step's own and may leave gaps, which blocks
+            added later can fill; keys are new to the run.
+        variables: for the new blocks; what the run has under the same name stays.
+    """
+
+    output: Any
+    blocks: tuple[Block, ...]
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Handler:
     """One agent or tool.
 
     Args:
         name: what documents call it.
-        call: takes the context and the rendered input, returns JSON. A plain function runs in a worker thread, an
-            `async def` on the worker's loop. It can run more than once for a step; its docstring says why that is
-            harmless.
+        call: takes the context and the rendered input, returns JSON, or a `Grown`. A plain function runs in a worker
+            thread, an `async def` on the worker's loop. It can run more than once for a step; its docstring says why
+            that is harmless.
         timeout_s: its own time limit; None takes the task's or `STEP_TIMEOUT_S`.
         purpose: a line for people.
         slots: names and numbers of shared places it needs, over all workers.

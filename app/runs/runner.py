@@ -18,7 +18,9 @@ from app.errors import BatutaError, FatalError, PersistentError, ResourceError, 
 from app.runs.claimed import Claimed, read_claim
 from app.runs.context import HandlerContext
 from app.runs.ledger import DayCaps, StepLedger
+from app.runs.ports import Grown
 from app.runs.retry import Retry, decide
+from app.runs.submission import growth_rows
 from app.workflows.conditions import holds, names_in_condition
 from app.workflows.limits import DEFAULT_LIMITS
 from app.workflows.variables import LOOP_NAMES, render
@@ -236,7 +238,7 @@ class StepRunner:
                     output = await self._parts.threads.run(_call_handler, handler, context, given)
         finally:
             context.stop()
-        return step.operation("finish", status="completed", output=output)
+        return _completed(step, output)
 
     def _handler(self, step: Claimed) -> Handler:
         handlers = self._parts.catalog.agents if step.task.kind == "agent" else self._parts.catalog.tools
@@ -287,6 +289,14 @@ def _call_handler(handler: Handler, context: HandlerContext, given: Any) -> Any:
 
 def _unruly(error: BaseException) -> FatalError:
     return FatalError(f"The handler raised {type(error).__name__}.", code="internal")
+
+
+def _completed(step: Claimed, output: Any) -> Operation:
+    if not isinstance(output, Grown):
+        return step.operation("finish", status="completed", output=output)
+    if step.item is not None:
+        raise FatalError("An item of a for_each cannot add steps to its run.", code="growth_refused")
+    return step.operation("finish", status="completed", output=output.output, grow=growth_rows(output))
 
 
 def _skip(step: Claimed) -> Operation | None:

@@ -13,12 +13,13 @@ from app.runs.submission import submission_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from decimal import Decimal
 
     from sqlalchemy.engine import Connection
 
-    from app.runs.listening import RunListener
+    from app.runs.listening import RunListener, Waiter
     from app.runs.model import Effects, Event, RunRequest
     from app.runs.ports import QueueDepths
     from app.runs.publishing import EffectPublisher
@@ -223,6 +224,31 @@ class RunService:
                 if waiter is None or status in STOPS_A_WAIT or left_s <= 0:
                     return None
                 waiter.wait(left_s)
+
+    def wait_for_step(self, run_id: str, key: str, timeout_s: float) -> RunView | None:
+        """Wait until one step of a run has ended, whatever else the run still does.
+
+        Returns:
+            The run as it stands then; None as from `wait_for_end`.
+        """
+        ends_at = time.monotonic() + timeout_s
+        with self._listener.waiter(run_id) as waiter:
+            while True:
+                status, ended = self._store.step_standing(run_id, key)
+                if status is None or status.ended or ended:
+                    return self._store.read_run(run_id)
+                left_s = ends_at - time.monotonic()
+                if waiter is None or status in STOPS_A_WAIT or left_s <= 0:
+                    return None
+                waiter.wait(left_s)
+
+    def watch(self, run_id: str) -> AbstractContextManager[Waiter | None]:
+        """Be told of a run's news, for a reader with a loop of its own; None when too many wait already."""
+        return self._listener.waiter(run_id)
+
+    def step_standing(self, run_id: str, key: str) -> tuple[RunStatus | None, bool]:
+        """Say where a run is, and whether one of its steps has ended."""
+        return self._store.step_standing(run_id, key)
 
     def events_after(self, run_id: str, seq: int, limit: int = 500) -> list[Event]:
         """Read a run's events after a number, oldest first."""

@@ -83,6 +83,18 @@ class PgRunStore:
             )
             return {row.run_id: RunStatus(row.status) for row in rows}
 
+    def step_standing(self, run_id: str, key: str) -> tuple[RunStatus | None, bool]:
+        """Say where a run is (None: there is none) and whether one of its steps has ended."""
+        query = (
+            sa.select(tables.runs.c.status, tables.steps.c.finished_at)
+            .select_from(tables.runs)
+            .outerjoin(tables.steps, sa.and_(tables.steps.c.run_id == tables.runs.c.run_id, tables.steps.c.key == key))
+            .where(tables.runs.c.run_id == run_id)
+        )
+        with self.engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return (None, False) if row is None else (RunStatus(row.status), row.finished_at is not None)
+
     def status_in(self, connection: Connection, run_id: str) -> RunStatus | None:
         """Look up where a run is, as a caller's transaction sees it."""
         query = sa.select(tables.runs.c.status).where(tables.runs.c.run_id == run_id)

@@ -9,6 +9,7 @@ from app.workflows.model import Block, BlockType, Workflow
 
 if TYPE_CHECKING:
     from app.runs.model import RunRequest
+    from app.runs.ports import Grown
 
 WINDOW = 200  # steps of one block that may be in the queues at once, so that one run never fills them
 
@@ -34,8 +35,20 @@ def submission_rows(
         "variables": workflow.variables,
     }
     blocks = [_block_row(block) for block in workflow.blocks]
-    steps = [row for block in workflow.blocks for row in _step_rows(block, request)]
+    steps = [row for block in workflow.blocks for row in _step_rows(block)]
+    for row in steps:
+        usual = f"{row.pop('shape')}.{request.priority}"
+        row["queue"] = request.queues.get(row["key"], usual)
     return run, blocks, steps
+
+
+def growth_rows(grown: Grown) -> dict[str, Any]:
+    """Write what a step adds to its run as `batuta_grow` reads it; blocks are counted from the one after the step's."""
+    return {
+        "blocks": [_block_row(block) for block in grown.blocks],
+        "steps": [row for block in grown.blocks for row in _step_rows(block)],
+        "variables": dict(grown.variables),
+    }
 
 
 def _document(workflow: Workflow) -> dict[str, Any]:
@@ -55,7 +68,7 @@ def _block_row(block: Block) -> dict[str, Any]:
     }
 
 
-def _step_rows(block: Block, request: RunRequest) -> list[dict[str, Any]]:
+def _step_rows(block: Block) -> list[dict[str, Any]]:
     shape = "inline" if block.type is BlockType.INLINE else "linear"
     follows = _edges(block)
     dependents: dict[str, list[str]] = {task.key: [] for task in block.tasks}
@@ -76,7 +89,7 @@ def _step_rows(block: Block, request: RunRequest) -> list[dict[str, Any]]:
             "dependents": dependents[task.key],
             "deps_left": len(follows[task.key]),
             "output_variable": task.output_variable,
-            "queue": request.queues.get(task.key, f"{shape}.{request.priority}"),
+            "shape": shape,
         }
         for position, task in enumerate(block.tasks)
     ]

@@ -297,6 +297,9 @@ begin
             update steps set model = coalesce(p_op ->> 'model', model), rendered = coalesce(rendered, p_op -> 'rendered')
                 where run_id = v_run and key = v_key;
         end if;
+        if p_op ? 'grow' then
+            p_op := batuta_grow(p_op);
+        end if;
         fx := batuta_end_step(fx, v_run, v_key, p_op ->> 'status', p_op -> 'output', p_op -> 'error', p_op ->> 'reason',
             p_op ->> 'chained');
         if p_op ? 'chained' then
