@@ -44,7 +44,10 @@ class Offer:
 
 @dataclass(frozen=True)
 class LogicalModel:
-    """What documents name. `offers` stand in order of preference; defaults serve where a task's config is silent."""
+    """What documents name. `offers` stand in order of preference; defaults serve where a task's config is silent.
+
+    `system_prompt` comes first in every question that a step asks it; empty for none.
+    """
 
     name: str
     kind: Kind
@@ -55,6 +58,7 @@ class LogicalModel:
     max_tokens: int = 2000
     temperature: float | None = None
     top_p: float | None = None
+    system_prompt: str = ""
 
 
 @dataclass(frozen=True)

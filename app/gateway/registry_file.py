@@ -124,6 +124,7 @@ class _Reader:
             max_tokens=self._value(raw, "max_tokens", place, _whole(1), 2000),
             temperature=self._value(raw, "temperature", place, _number(0, 2), None),
             top_p=self._value(raw, "top_p", place, _number(0, 1), None),
+            system_prompt=self._value(raw, "system_prompt", place, _lines, ""),
         )
 
     def _offer(self, raw: Mapping[str, Any], place: str, providers: Mapping[str, Provider]) -> Offer:
@@ -228,6 +229,11 @@ def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError("must be a list of texts")
     return tuple(value)
+
+
+def _lines(value: Any) -> str:
+    """Read a text that may be written as a list of its lines."""
+    return value if isinstance(value, str) else "\n".join(_texts(value))
 
 
 def _flag(value: Any) -> bool:
