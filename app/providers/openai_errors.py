@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import email.utils
+import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import httpx2
@@ -25,6 +27,10 @@ PASSING_STATUSES = {
 }
 SERVER_ERRORS = HTTPStatus.INTERNAL_SERVER_ERROR
 END_OF_ERRORS = 600
+NAMES_A_MODEL = re.compile(r"model|endpoint", re.IGNORECASE)
+"""A 404 is about the model when it speaks of one; OpenRouter speaks of endpoints. Files can be missing too."""
+RETRY_DELAY = re.compile(r"(\d+(?:\.\d+)?)s")
+Failure = TypeVar("Failure", bound=StepError)
 LONGEST_MESSAGE = 500
 _NEVER_SENT = (
     httpx2.ConnectError,
@@ -50,7 +56,7 @@ def to_step_error(error: BaseException, provider: str) -> StepError:
         if isinstance(error, kinds):
             return translate(provider, error)
     fault = FatalError(f"Calling {provider} failed: {type(error).__name__}.", code="provider_fault")
-    return _marked(fault, sent=True, blame=Blame.NONE)
+    return marked(fault, sent=True, blame=Blame.NONE)
 
 
 def from_status(provider: str, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> StepError:
@@ -63,22 +69,66 @@ def from_status(provider: str, status: int, body: Mapping[str, Any], headers: Ma
         headers: of the answer, for what they say about waiting.
     """
     code, kind = str(body.get("code") or ""), str(body.get("type") or "")
-    said = f"{provider} answered {status}: {str(body.get('message') or 'no reason given')[:LONGEST_MESSAGE]}"
+    said = f"{provider} answered {status}: {_said(body)}"
     details: dict[str, Any] = {"status": status}
     if status == HTTPStatus.PAYMENT_REQUIRED or QUOTA_CODES & {code, kind}:
-        return _marked(PersistentError(said, code="quota", **details), blame=Blame.PROVIDER)
-    if (
-        status == HTTPStatus.UNAUTHORIZED
-        or code == "invalid_api_key"
-        or "API_KEY_INVALID" in str(body.get("details", ""))
-    ):
-        return _marked(PersistentError(said, code="auth", **details), blame=Blame.PROVIDER)
-    if code in MODEL_GONE_CODES or (status == HTTPStatus.NOT_FOUND and body):
-        return _marked(PersistentError(said, code="model_gone", **details), blame=Blame.RETIRED)
+        return marked(PersistentError(said, code="quota", **{**details, **_limit(body)}), blame=Blame.PROVIDER)
+    if _refuses_the_key(status, code, body):
+        return marked(PersistentError(said, code="auth", **details), blame=Blame.PROVIDER)
+    if _is_moderation(status, body):
+        return marked(PersistentError(said, code="refused", **details), blame=Blame.NONE)
+    if code in MODEL_GONE_CODES or (status == HTTPStatus.NOT_FOUND and NAMES_A_MODEL.search(_said(body))):
+        return marked(PersistentError(said, code="model_gone", **details), blame=Blame.RETIRED)
     if status in PASSING_STATUSES or (status >= SERVER_ERRORS and status != HTTPStatus.NOT_IMPLEMENTED):
         blame = Blame.NONE if status == HTTPStatus.CONFLICT else Blame.MODEL
-        return _marked(_passing(said, status, headers, details), blame=blame)
-    return _marked(PersistentError(said, code=_slug(code) or f"http_{status}", **details), blame=Blame.NONE)
+        return marked(_passing(said, status, _wait_s(body, headers), details), blame=blame)
+    slug = "" if code.isdigit() else _slug(code)
+    return marked(PersistentError(said, code=slug or f"http_{status}", **details), blame=Blame.NONE)
+
+
+def _said(body: Mapping[str, Any]) -> str:
+    """Give the vendor's words; OpenRouter hides those of the host behind it in `metadata.raw`."""
+    metadata = body.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
+    words = str(body.get("message") or body.get("detail") or "no reason given")
+    return (f"{words} ({raw})" if isinstance(raw, str) and raw else words)[:LONGEST_MESSAGE]
+
+
+def _limit(body: Mapping[str, Any]) -> dict[str, str]:
+    """Say which of OpenRouter's limits was reached: the account's credits or the key's own."""
+    metadata = body.get("metadata")
+    source = metadata.get("limit_source") if isinstance(metadata, Mapping) else None
+    return {"limit_source": source[:LONGEST_MESSAGE]} if isinstance(source, str) else {}
+
+
+def _refuses_the_key(status: int, code: str, body: Mapping[str, Any]) -> bool:
+    """Tell a refused key. Google says so with 400, or with 403 for a key that may not do this."""
+    return (
+        status == HTTPStatus.UNAUTHORIZED
+        or code == "invalid_api_key"
+        or body.get("status") in {"PERMISSION_DENIED", "UNAUTHENTICATED"}
+        or "API_KEY_INVALID" in str(body.get("details", ""))
+    )
+
+
+def _is_moderation(status: int, body: Mapping[str, Any]) -> bool:
+    metadata = body.get("metadata")
+    return (
+        status == HTTPStatus.FORBIDDEN
+        and isinstance(metadata, Mapping)
+        and bool({"reasons", "flagged_input"} & metadata.keys())
+    )
+
+
+def _wait_s(body: Mapping[str, Any], headers: Mapping[str, str]) -> float | None:
+    """Say how long the vendor asks to wait: in a header, or, Google, among the error's details."""
+    waits = retry_after_s(headers)
+    details = body.get("details")
+    for detail in details if waits is None and isinstance(details, list) else ():
+        delay = RETRY_DELAY.fullmatch(str(detail.get("retryDelay", ""))) if isinstance(detail, Mapping) else None
+        if delay is not None:
+            return float(delay[1])
+    return waits
 
 
 def from_body(provider: str, body: Mapping[str, Any], *, begun: bool = False) -> StepError:
@@ -94,17 +144,28 @@ def from_body(provider: str, body: Mapping[str, Any], *, begun: bool = False) ->
     if not HTTPStatus.BAD_REQUEST <= status < END_OF_ERRORS:
         by_code = {"rate_limit_exceeded": 429, "server_error": 500, "invalid_request_error": 400}
         status = by_code.get(str(code), by_code.get(str(body.get("type")), 502))
-    error = from_status(provider, status, {**body, "code": "" if str(code).isdigit() else code}, {})
+    error = from_status(provider, status, body, {})
     error.details["sent"] = begun
     return error
 
 
 def unreadable(provider: str, reason: str) -> StepError:
     """Make the error of a 200 that is not the wire's JSON, such as a proxy's page."""
-    return _marked(
+    return marked(
         TransientError(f"{provider} answered something that is not its wire: {reason}", code="unreadable_answer"),
         sent=True,
     )
+
+
+def cut_short(provider: str, *, begun: bool) -> StepError:
+    """Make the error of a stream that ended before its answer did."""
+    words = "in the middle of its answer" if begun else "without an answer"
+    return marked(TransientError(f"{provider} ended its stream {words}.", code="cut_short"), sent=True)
+
+
+def unsendable(provider: str, kind: type[Failure], reason: str, *, code: str = "unsendable") -> Failure:
+    """Make the error of a request that we do not even send."""
+    return marked(kind(f"{provider} was not asked: {reason}.", code=code), sent=False, blame=Blame.NONE)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -127,52 +188,56 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _from_status_error(provider: str, error: openai.APIStatusError) -> StepError:
-    return from_status(provider, error.status_code, _error_object(error.body), error.response.headers)
+    return from_status(provider, error.status_code, error_object(error.body), error.response.headers)
+
+
+def _from_broken_json(provider: str, _error: BaseException) -> StepError:
+    return unreadable(provider, "no JSON")
 
 
 def _from_unreadable(provider: str, _error: BaseException) -> StepError:
     unusable = LogicalError(f"{provider}'s answer cannot be read.", code="unreadable_answer")
-    return _marked(unusable, sent=True, blame=Blame.NONE)
+    return marked(unusable, sent=True, blame=Blame.NONE)
 
 
 def _from_filter(provider: str, _error: BaseException) -> StepError:
     refused = PersistentError(f"{provider}'s content filter stopped the answer.", code="refused")
-    return _marked(refused, sent=True, blame=Blame.NONE)
+    return marked(refused, sent=True, blame=Blame.NONE)
 
 
 def _from_stream(provider: str, error: openai.APIError) -> StepError:
-    return from_body(provider, {"message": error.message, "code": error.code, "type": error.type})
+    return from_body(provider, error_object(error.body) or {"message": error.message})
 
 
 def _from_setup(provider: str, error: BaseException) -> StepError:
     """Translate what the SDK raises before it sends anything: no credentials, no token to be had."""
     unusable = PersistentError(f"{provider} cannot be called: {_brief(error)}", code="auth")
-    return _marked(unusable, sent=False, blame=Blame.PROVIDER)
+    return marked(unusable, sent=False, blame=Blame.PROVIDER)
 
 
-def _passing(said: str, status: int, headers: Mapping[str, str], details: dict[str, Any]) -> TransientError:
+def _passing(said: str, status: int, wait_s: float | None, details: dict[str, Any]) -> TransientError:
     code = "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "provider_unavailable"
-    return TransientError(said, retry_after_s=retry_after_s(headers), code=code, **details)
+    return TransientError(said, retry_after_s=wait_s, code=code, **details)
 
 
 def _from_connection(provider: str, error: BaseException) -> StepError:
     """Tell a server that could not be reached from one that went silent, or away, with our request in its hands."""
     causes = list(_causes(error))
     if any(isinstance(cause, _NEVER_SENT) for cause in causes):
-        return _marked(TransientError(f"{provider} cannot be reached.", code="network"), sent=False, blame=Blame.MODEL)
+        return marked(TransientError(f"{provider} cannot be reached.", code="network"), sent=False, blame=Blame.MODEL)
     # aiohttp's transport calls a dropped connection a timeout of connecting; what aiohttp said decides.
     dropped = any(isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError) for cause in causes)
     if any(isinstance(cause, aiohttp.ConnectionTimeoutError) for cause in causes):
-        return _marked(
+        return marked(
             TransientError(f"{provider} cannot be reached in time.", code="network"), sent=False, blame=Blame.MODEL
         )
     if not dropped and any(
         isinstance(cause, openai.APITimeoutError | httpx2.TimeoutException | TimeoutError) for cause in causes
     ):
-        return _marked(
+        return marked(
             ResourceError(f"{provider} did not answer in time.", code="timeout"), sent=True, blame=Blame.MODEL
         )
-    return _marked(
+    return marked(
         TransientError(f"{provider} closed the connection before it answered.", code="network"),
         sent=True,
         blame=Blame.MODEL,
@@ -185,7 +250,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _error_object(body: object) -> Mapping[str, Any]:
+def error_object(body: object) -> Mapping[str, Any]:
     """Find the error object: bare, within `error`, or, on Google's compatible endpoint, within a list."""
     if isinstance(body, list) and body:
         body = body[0]
@@ -196,7 +261,8 @@ def _error_object(body: object) -> Mapping[str, Any]:
     return {"message": body} if isinstance(body, str) and body and not body.lstrip().startswith("<") else {}
 
 
-def _marked(error: StepError, *, blame: Blame = Blame.MODEL, sent: bool = False) -> StepError:
+def marked(error: Failure, *, blame: Blame = Blame.MODEL, sent: bool = False) -> Failure:
+    """Say with an error whose fault it is, and whether the vendor may have done the work."""
     error.details.update({"sent": sent, "blame": blame.value})
     return error
 
@@ -226,4 +292,5 @@ _TRANSLATIONS: tuple[tuple[Any, Callable[[str, Any], StepError]], ...] = (
     (openai.APIError, _from_stream),
     (openai.OpenAIError, _from_setup),
     ((aiohttp.ClientError, httpx2.HTTPError, OSError, TimeoutError), _from_connection),
+    ((json.JSONDecodeError, UnicodeDecodeError), _from_broken_json),
 )

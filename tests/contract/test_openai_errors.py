@@ -104,7 +104,7 @@ def test_no_status_is_without_a_class(status: int) -> None:
             Blame.PROVIDER,
         ),
         (400, {"code": "context_length_exceeded"}, PersistentError, "context_length_exceeded", Blame.NONE),
-        (403, {"code": 403, "metadata": {"reasons": ["violence"]}}, PersistentError, "403", Blame.NONE),
+        (403, {"code": 403, "metadata": {"reasons": ["violence"]}}, PersistentError, "refused", Blame.NONE),
         (404, {"code": "model_not_found"}, PersistentError, "model_gone", Blame.RETIRED),
         (404, {}, PersistentError, "http_404", Blame.NONE),
         (408, {}, TransientError, "provider_unavailable", Blame.MODEL),

@@ -1,0 +1,166 @@
+"""What a vendor answered on OpenAI's wire, in our words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+from app.gateway.model import ChatAnswer, ChatRequest, Usage
+from app.gateway.prices import guess_tokens
+from app.providers.openai_errors import error_object, from_body, unreadable
+
+CALL_EXTRAS = ("extra_content",)
+"""What vendors hang on a call of a tool and want back with it: Google's signature of the thought behind it."""
+
+
+def read_json(content: bytes | str) -> Any:
+    """Read JSON, also with half a surrogate pair in it: models write those now and then, and the answer is paid for.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return json.loads(content)
+
+
+def read_answer(content: bytes, request: ChatRequest) -> ChatAnswer:
+    """Read a 2xx body.
+
+    Raises:
+        StepError: an error inside it, or not the wire's JSON.
+    """
+    try:
+        body = read_json(content)
+    except (ValueError, RecursionError) as error:
+        raise unreadable(request.provider, "no JSON") from error
+    return read_body(body, request)
+
+
+def read_body(body: Any, request: ChatRequest) -> ChatAnswer:
+    """Read the object of a completed answer.
+
+    Returns:
+        An answer without text and calls when a call's arguments are no JSON: it was paid for and cannot be used.
+
+    Raises:
+        StepError: an error inside it, or not the wire's object.
+    """
+    if isinstance(body, list) and error_object(body):  # Google wraps errors in a list
+        body = body[0]
+    if not isinstance(body, dict):
+        raise unreadable(request.provider, "no JSON object")
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    error_inside = _error_inside(body, choice)
+    if error_inside is not None:
+        raise from_body(request.provider, error_inside, begun=bool(choice))
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise unreadable(request.provider, "no choices")
+    text, asked = text_of(message.get("content")), message.get("tool_calls") or ()
+    calls = _read_calls(asked)
+    finish_reason = str(choice.get("finish_reason") or "stop")
+    if asked and finish_reason == "stop":  # Google's word for it while it streams
+        finish_reason = "tool_calls"
+    return ChatAnswer(
+        text="" if calls is None else text,
+        finish_reason=finish_reason,
+        model=str(body.get("model") or request.model),
+        vendor_id=str(body.get("id") or ""),
+        usage=_read_usage(body.get("usage"), request, text),
+        refusal=str(message.get("refusal") or ""),
+        tool_calls=calls or (),
+    )
+
+
+def _error_inside(body: Mapping[str, Any], choice: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Find the error of a 200: beside empty choices, within the choice, or only as its finish reason."""
+    found = body.get("error") or choice.get("error")
+    if not found and choice.get("finish_reason") != "error":
+        return None
+    return found if isinstance(found, Mapping) else {"message": str(found or "the model failed while it answered")}
+
+
+def text_of(content: Any) -> str:
+    """Give the text of a message's content, whether it is one or comes in parts."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
+
+
+def _read_calls(asked: Any) -> tuple[Mapping[str, Any], ...] | None:
+    """Read what the model asks to be done; None when one of the calls cannot be read."""
+    calls = []
+    for number, raw in enumerate(asked if isinstance(asked, list) else []):
+        function = raw.get("function") if isinstance(raw, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
+            return None
+        given = _read_arguments(function.get("arguments"))
+        if given is None:
+            return None
+        extra = {key: raw[key] for key in CALL_EXTRAS if raw.get(key)}
+        call = {"id": str(raw.get("id") or f"call_{number}"), "name": function["name"], "input": given}
+        calls.append({**call, "extra": extra} if extra else call)
+    return tuple(calls)
+
+
+def _read_arguments(raw: Any) -> dict[str, Any] | None:
+    if isinstance(raw, dict):  # some servers of one's own do not write them as text
+        return raw
+    try:
+        given = read_json(raw) if raw else {}
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return given if isinstance(given, dict) else None
+
+
+def _read_usage(raw: Any, request: ChatRequest, text: str) -> Usage:
+    """Read usage. The wire's prompt tokens include cached ones; ours do not overlap."""
+    if not isinstance(raw, dict) or not count_of(raw, "prompt_tokens") + count_of(raw, "completion_tokens"):
+        prompt = sum(guess_tokens(text_of(message.get("content"))) for message in request.messages)
+        return Usage(input_tokens=prompt, output_tokens=guess_tokens(text), estimated=True)
+    prompt_details, output_details = _details(raw, "prompt_tokens_details"), _details(raw, "completion_tokens_details")
+    read, written = count_of(prompt_details, "cached_tokens"), count_of(prompt_details, "cache_write_tokens")
+    return Usage(
+        input_tokens=max(0, count_of(raw, "prompt_tokens") - read - written),
+        output_tokens=count_of(raw, "completion_tokens"),
+        cache_read_tokens=read,
+        cache_write_5m_tokens=written,
+        reasoning_tokens=count_of(output_details, "reasoning_tokens"),
+        vendor_cost_usd=_vendor_cost_usd(raw),
+    )
+
+
+def _details(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = raw.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def count_of(raw: Mapping[str, Any], key: str) -> int:
+    """Read a count of tokens; 0 when there is none."""
+    value = raw.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _vendor_cost_usd(raw: Mapping[str, Any]) -> Decimal | None:
+    """Read what OpenRouter charged; with a host's key of one's own, that host's bill comes on top of its fee."""
+    charged = _dollars(raw.get("cost"))
+    if charged is None or raw.get("is_byok") is not True:
+        return charged
+    return charged + (_dollars(_details(raw, "cost_details").get("upstream_inference_cost")) or Decimal(0))
+
+
+def _dollars(raw: Any) -> Decimal | None:
+    if raw is None or isinstance(raw, bool):
+        return None
+    try:
+        amount = Decimal(str(raw))
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and amount >= 0 else None

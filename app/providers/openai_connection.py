@@ -1,0 +1,114 @@
+"""One vendor's connections through the openai SDK, shared by whatever is asked of that vendor.
+
+The SDK makes requests, reads errors and holds connections. aiohttp is its transport, because its own one spends several
+times the processor time a call when hundreds are in flight. Bodies are sent and read as plain JSON: they are stored as
+such anyway, and the SDK's models cost as much again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+import openai
+import orjson
+
+from app.errors import FatalError
+from app.providers.openai_errors import to_step_error, unsendable
+
+CONNECT_TIMEOUT_S = 10.0
+KEEP_ALIVE_S = 15.0
+"""Shorter than the vendors' own, so that a request seldom meets a connection that was just closed."""
+MOST_CONNECTIONS = 10_000
+"""Above what one process holds in flight; with no number given, the transport stops at 100."""
+
+
+class OpenAIConnection:
+    """The way to one server that speaks OpenAI's wire.
+
+    Args:
+        name: the provider's name in the registry.
+        api_key: may be empty for a server of one's own.
+        base_url: with `/v1`; empty for OpenAI itself.
+        headers: sent with every request.
+    """
+
+    def __init__(
+        self, *, name: str, api_key: str, base_url: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self._api_key = api_key
+        self._base_url = base_url
+        self._headers = headers
+        self._client: openai.AsyncOpenAI | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def post(self, path: str, body: Mapping[str, Any], timeout_s: float) -> bytes:
+        """Send JSON, once, and give what a 2xx holds.
+
+        Args:
+            path: below the base address.
+            body: JSON.
+            timeout_s: most seconds for the whole of it, whatever arrives meanwhile.
+
+        Raises:
+            StepError: with `details["sent"]` and `details["blame"]`.
+        """
+        content = self._written(body)
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self.client().post(
+                    path, cast_to=httpx2.Response, content=content, options={"timeout": wire_timeout(timeout_s)}
+                )
+        except Exception as error:  # the SDK's edge: whatever it raises becomes one of our classes
+            raise to_step_error(error, self.name) from error
+        return response.content
+
+    async def open_stream(self, path: str, body: Mapping[str, Any], timeout_s: float) -> openai.AsyncStream[Any]:
+        """Send JSON and open the events of its answer; what the SDK raises is the caller's to translate."""
+        return await self.client().post(
+            path,
+            cast_to=object,
+            content=self._written(body),
+            options={"timeout": wire_timeout(timeout_s)},
+            stream=True,
+            stream_cls=openai.AsyncStream[object],
+        )
+
+    async def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def client(self) -> openai.AsyncOpenAI:
+        """Give the process's client, made on first use: its connections belong to the loop that runs then."""
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:
+            limits = httpx2.Limits(
+                max_connections=MOST_CONNECTIONS,
+                max_keepalive_connections=MOST_CONNECTIONS,
+                keepalive_expiry=KEEP_ALIVE_S,
+            )
+            self._client = openai.AsyncOpenAI(
+                api_key=self._api_key or "none",
+                base_url=self._base_url or None,
+                max_retries=0,
+                default_headers=self._headers,
+                http_client=openai.DefaultAioHttpClient(limits=limits, timeout=CONNECT_TIMEOUT_S),
+            )
+            self._loop = loop
+        return self._client
+
+    def _written(self, body: Mapping[str, Any]) -> bytes:
+        try:
+            return orjson.dumps(body)
+        except (orjson.JSONEncodeError, RecursionError) as error:
+            raise unsendable(self.name, FatalError, "the request cannot be written as JSON") from error
+
+
+def wire_timeout(timeout_s: float) -> httpx2.Timeout:
+    """Give connecting its share of the time; the rest may pass in silence."""
+    return httpx2.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s / 2))
