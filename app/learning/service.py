@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from app.errors import ConflictError, NotFoundError
 from app.learning.artifacts import ArtifactFolder
+from app.learning.giving_way import give_way
 from app.learning.model import Trained, TrainingRows, Version
 from app.learning.ports import Learner, Scorer, UnusableArtifactError
 from app.learning.store import PgVersions
@@ -80,7 +81,7 @@ class ScorerRegistry:
         if before is not None:
             return before
         learner = self._learners[scorer]
-        trained = learner.train(data, self.serving(scorer).scorer)
+        trained = give_way(lambda: learner.train(data, self.serving(scorer).scorer))
         name = f"{scorer}/{run_id}.txt"
         digest = self._artifacts.write(name, trained.artifact)
         with self._versions.engine.begin() as connection:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection
@@ -11,15 +12,21 @@ from app.errors import ConflictError
 from app.runs.model import RunRequest, RunStatus, Started
 from app.settings import StudioSettings
 from app.studio.cycle_document import TRAINING_QUEUES, CycleShape, build_learning_cycle
+from app.studio.gathering import Gathering
 from app.studio.model import CycleEnd, LikeCount, count_like
 from app.studio.ports import Runs
 from app.studio.starting import SCHEDULE_OWNER, StartOptions
 from app.studio.store import StudioStore
 from app.studio.store.cycles import Counters, Cycle
+from app.workflows.model import Workflow
 
 KIND = "learning_cycle"
 _LIVE = frozenset({RunStatus.QUEUED, RunStatus.RUNNING})
 _BY_LIKES, _QUEUED, _ASKED, _BATCH = "likes", "queued_likes", "asked", "batch"
+MOST_TOGETHER = 100  # likes a transaction; more than a web process has threads
+
+_Like = Mapping[str, Any]
+_Counted = tuple[LikeCount, list[Started]]  # what is said of a like, and what it has started
 
 
 class LearningCycles:
@@ -37,31 +44,59 @@ class LearningCycles:
         self._runs = runs
         self._threshold = settings.like_threshold
         self.shape = shape
+        self._likes: Gathering[_Like, _Counted] = Gathering(self._write_likes, MOST_TOGETHER)
 
-    def add_like(self, like: Mapping[str, Any]) -> LikeCount:
+    def add_like(self, like: _Like) -> LikeCount:
         """Store a like, count it once, and start the cycle whose threshold it reaches; all of it or nothing.
+
+        Likes that come side by side share a transaction: each is counted, and answered, as if it had come alone.
 
         Returns:
             The counter after it, or the one that was reached; status `duplicate` when this record was liked before.
         """
+        counted, pending = self._likes.bring(like)
+        self._publish(pending)
+        return counted
+
+    def _write_likes(self, likes: Sequence[_Like]) -> list[_Counted]:
         pending: list[Started] = []
         with self._store.engine.begin() as connection:
             # The lock first: a cycle that begins here must not take a like that has not been counted yet.
             counters = self._locked(connection, pending)
-            if self._store.cycles.insert_like(connection, like):
-                counted = self._count(connection, counters, pending)
-            else:
-                counted = LikeCount(counters.likes, counters.at_last_try, "duplicate")
-        self._publish(pending)
+            counted = list(self._count_all(connection, counters, likes))
+        # Whoever brought the first one sends what had queued up before any of them.
+        counted[0][1].extend(pending)
         return counted
 
-    def _count(self, connection: Connection, counters: Counters, pending: list[Started]) -> LikeCount:
-        running = counters.cycle_run_id is not None
-        counted = count_like(counters.likes, counters.at_last_try, self._threshold, cycle_running=running)
-        self._store.cycles.count(connection, counted.likes)
-        if counted.status == "threshold_reached":
-            pending.append(self._begin(connection, counted.likes, _BY_LIKES, StartOptions(SCHEDULE_OWNER)))
-        return counted
+    def _count_all(self, connection: Connection, counters: Counters, likes: Sequence[_Like]) -> Iterator[_Counted]:
+        """Store and count likes in their order; those after one that starts a cycle are stored when it has begun."""
+        while likes:
+            left = len(likes) if counters.cycle_run_id else max(counters.missing(self._threshold), 1)
+            now, likes = likes[:left], likes[left:]
+            new = self._store.cycles.insert_likes(connection, now)
+            counts = self._count(counters, new)
+            last = counts[-1]
+            self._store.cycles.count(connection, last.likes)
+            counters = Counters(last.likes, last.at_last_try, counters.cycle_run_id)
+            yield from ((count, []) for count in counts[:-1])
+            if last.status != "threshold_reached":
+                yield last, []
+                continue
+            started = self._begin(connection, last.likes, _BY_LIKES, StartOptions(SCHEDULE_OWNER))
+            counters = Counters(0, 0, started.run_id)
+            yield last, [started]
+
+    def _count(self, counters: Counters, new: Sequence[bool]) -> list[LikeCount]:
+        counts = []
+        last = LikeCount(counters.likes, counters.at_last_try, "")
+        for is_new in new:
+            if is_new:
+                running = counters.cycle_run_id is not None
+                last = count_like(last.likes, last.at_last_try, self._threshold, cycle_running=running)
+                counts.append(last)
+            else:
+                counts.append(LikeCount(last.likes, last.at_last_try, "duplicate"))
+        return counts
 
     def trigger(self, options: StartOptions) -> Started:
         """Start a cycle because somebody asked, however many likes there are.
@@ -191,7 +226,7 @@ class LearningCycles:
     ) -> Started:
         request = RunRequest(
             kind=KIND,
-            workflow=build_learning_cycle(self.shape),
+            workflow=self._workflow,
             owner=options.owner,
             priority=options.priority,
             max_cost_usd=options.max_cost_usd,
@@ -201,6 +236,10 @@ class LearningCycles:
         started = self._runs.start_run(request, connection)
         self._store.cycles.begin(connection, started.run_id, trigger, counted, parent_run_id)
         return started
+
+    @cached_property
+    def _workflow(self) -> Workflow:
+        return build_learning_cycle(self.shape)
 
     def _publish(self, pending: list[Started]) -> None:
         for started in pending:

@@ -10,7 +10,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy.exc
 
 from app.errors import PersistentError, StepError, TransientError
-from app.learning.model import Version
+from app.learning.giving_way import give_way
+from app.learning.model import TrainingRows, Version
 from app.learning.ports import TooFewSamplesError
 from app.learning.preference import PREFERENCE
 from app.learning.service import ScorerRegistry
@@ -95,9 +96,7 @@ class LearningAgents:
             return {"status": outcome.status, "reason": outcome.reason, "metrics": dict(outcome.metrics)}
         known = self._registry.trained_by(PREFERENCE, ctx.run_id)
         if known is None:
-            examples = build_examples(
-                self._store.catalogue.all_structures(), self._store.examples.shown(), self._store.examples.liked()
-            )
+            examples = give_way(self._examples)
             ctx.check_cancelled()
             try:
                 known = self._registry.train(
@@ -108,6 +107,10 @@ class LearningAgents:
         if known is None:
             raise _over()
         return _describe(known)
+
+    def _examples(self) -> TrainingRows:
+        structures = self._store.catalogue.all_structures()
+        return build_examples(structures, self._store.examples.shown(), self._store.examples.liked())
 
     @_patient
     def score(self, ctx: StepContext, given: dict[str, Any]) -> dict[str, Any]:

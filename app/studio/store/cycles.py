@@ -5,19 +5,40 @@ Every change happens under the lock of the state row, so a like is either taken 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from app.studio.model import CycleEnd
 from app.studio.tables import MESSAGE_CHARS, NOW, learning_cycles, likes, state
 
 _COUNTERS = (state.c.likes_since_last_retrain, state.c.likes_at_last_try, state.c.cycle_run_id)
 _FREE = likes.c.cycle_run_id.is_(None)
+_LIKE = ("record_id", "structure_id", "image_url")
+
+
+def _insert_likes() -> sa.Executable:
+    """Write the statement: a column of likes an array, so that it is the same for one like and for a hundred."""
+    arrays = (sa.bindparam(name, type_=ARRAY(sa.Text)) for name in _LIKE)
+    given = (
+        sa.func.unnest(*arrays)
+        .table_valued(*(sa.column(name, sa.Text) for name in _LIKE), with_ordinality="place")
+        .render_derived()
+    )
+    rows = sa.select(*(given.c[name] for name in _LIKE)).order_by(given.c.place)
+    return (
+        insert(likes)
+        .from_select(_LIKE, rows)
+        .on_conflict_do_nothing(index_elements=[likes.c.record_id], index_where=likes.c.record_id.is_not(None))
+        .returning(likes.c.record_id)
+    )
+
+
+_INSERT_LIKES = _insert_likes()
 
 
 @dataclass(frozen=True)
@@ -36,7 +57,11 @@ class Counters:
 
     def reaches(self, threshold: int) -> bool:
         """Whether a cycle is due: a threshold's worth of likes since the last try."""
-        return self.likes - self.at_last_try >= threshold
+        return self.missing(threshold) <= 0
+
+    def missing(self, threshold: int) -> int:
+        """How many likes more make a cycle due; 0 or less when one is."""
+        return threshold - (self.likes - self.at_last_try)
 
 
 @dataclass(frozen=True)
@@ -79,14 +104,17 @@ class PgCycles:
         with self._engine.connect() as connection:
             return connection.execute(sa.select(state.c.cycle_run_id)).scalar_one_or_none()
 
-    def insert_like(self, connection: sa.Connection, like: Mapping[str, Any]) -> bool:
-        """Store a like; whether it is new."""
-        statement = (
-            insert(likes)
-            .values(**like)
-            .on_conflict_do_nothing(index_elements=[likes.c.record_id], index_where=likes.c.record_id.is_not(None))
-        )
-        return connection.execute(statement.returning(likes.c.like_id)).scalar_one_or_none() is not None
+    def insert_likes(self, connection: sa.Connection, given: Sequence[Mapping[str, Any]]) -> list[bool]:
+        """Store likes in their order; whether each is new. Of one record that comes twice, the first one is."""
+        values = {name: [like.get(name) for like in given] for name in _LIKE}
+        fresh = [row.record_id for row in connection.execute(_INSERT_LIKES, values)]
+        unseen = {record_id for record_id in fresh if record_id is not None}
+        new = []
+        for like in given:
+            record_id = like.get("record_id")
+            new.append(record_id is None or record_id in unseen)
+            unseen.discard(record_id)
+        return new
 
     def count(self, connection: sa.Connection, likes_now: int) -> None:
         """Set the counter after a like."""

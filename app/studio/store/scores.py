@@ -15,6 +15,7 @@ from app.studio.tables import NOW, likes, prompts, state, structure_scores
 
 HISTORY_SHOWN = 100
 _SAME = 1e-9
+_KEEPING = sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended("studio_scores", 0)))
 
 
 @dataclass(frozen=True)
@@ -62,23 +63,31 @@ class PgScores:
             doubts: standard deviations by structure id; without them the rates' own serve.
         """
         with self._engine.begin() as connection:
-            before = lock_state(connection)
-            known = before["cached_scores"]
-            same_model = before["scores_model_version"] == model_version
+            # Not under the counters' lock: a like would wait until the history of every structure is written.
+            connection.execute(_KEEPING)
+            known, version = self._serving(connection)
+            same_model = version == model_version
             changed = [
                 {"structure_id": key, "score": score, "model_version": model_version, "run_id": run_id}
                 for key, score in sorted(scores.items())
                 if not same_model or abs(known.get(key, -1) - score) > _SAME
             ]
+            if changed:
+                connection.execute(structure_scores.insert(), changed)
             values = {
                 "cached_scores": dict(scores),
                 "cached_doubts": dict(doubts or {}),
                 "scores_cached_at": NOW,
                 "scores_model_version": model_version,
             }
-            connection.execute(state.update().values(**values))
-            if changed:
-                connection.execute(structure_scores.insert(), changed)
+            # The last statement: it is what takes the counters' lock.
+            if not connection.execute(state.update().values(**values)).rowcount:
+                lock_state(connection)
+                connection.execute(state.update().values(**values))
+
+    def _serving(self, connection: sa.Connection) -> tuple[dict[str, float], str | None]:
+        row = connection.execute(sa.select(state.c.cached_scores, state.c.scores_model_version)).one_or_none()
+        return ({}, None) if row is None else (row[0], row[1])
 
     def history(self, structure_id: str) -> list[dict[str, Any]]:
         """Give a structure's scores over time, newest first."""
