@@ -4,6 +4,7 @@ It refuses what the vendors refuse, keeps a log of every request, and breaks on 
 `python -m simulator --port 9100`, or from a test through `Simulator`.
 
     /openai/v1/…                       OpenAI chat completions (also OpenRouter's at /openrouter/api/v1/…)
+    /anthropic/v1/…                    Anthropic messages, token counts, models, batches
     /airtable/v0/…                     Airtable's REST interface and its limits
     /optimizer /strategist /generator  the three sibling services
     /slow?seconds=10                   answers after a while, thousands at once

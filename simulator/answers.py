@@ -27,6 +27,8 @@ class Answer:
         finish_reason: what the wire reports.
         usage: overrides of the reported usage, such as `{"prompt_tokens": 100, "cost": 0.01}`.
         tool_calls: a list of calls in the wire's own form.
+        thinking: what the model thinks aloud before it speaks, on wires that show it.
+        refusal: why it does not answer, on wires that have a place for that.
     """
 
     content: str = ""
@@ -37,6 +39,8 @@ class Answer:
     finish_reason: str = "stop"
     usage: dict[str, Any] = field(default_factory=dict)
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    thinking: str = ""
+    refusal: str = ""
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Answer:

@@ -33,8 +33,11 @@ class Fault:
         headers: sent with the answer.
         retry_after: seconds, or a date, for the Retry-After header.
         retry_after_ms: for the retry-after-ms header.
-        drop: cut the connection `before` the route does anything, `after` it did everything, or `during` its answer.
+        drop: cut the connection `before` the route does anything, `after` it did everything, or `during` its answer;
+            a wire that streams finds `during` as `request["cut_stream"]` and cuts after the first piece.
         stream_error: in a stream, send this error object after the first piece.
+        stream_raw: in a stream, send this text as it is after the first piece, and end; empty only ends.
+        stream_delay_s: in a stream, be silent so long after the first piece.
     """
 
     route: str
@@ -50,6 +53,8 @@ class Fault:
     retry_after_ms: float | None = None
     drop: Literal["before", "after", "during"] | None = None
     stream_error: dict[str, Any] | None = None
+    stream_raw: str | None = None
+    stream_delay_s: float = 0.0
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Fault:
@@ -120,6 +125,8 @@ async def answer_with(fault: Fault | None, request: web.Request, handler: Handle
         return fault.answer()
     if fault.stream_error is not None:
         request["stream_error"] = fault.stream_error
+    request["stream_raw"], request["stream_delay_s"] = fault.stream_raw, fault.stream_delay_s
+    request["cut_stream"] = fault.drop == "during"
     response = await handler(request)
     if fault.drop == "after":
         return _cut(request)
@@ -135,6 +142,8 @@ def _cut(request: web.Request) -> web.Response:
 
 
 async def _cut_within(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    if response.prepared:  # a stream, which looks at `cut_stream` itself
+        return response
     body = response.body if isinstance(response, web.Response) and isinstance(response.body, bytes) else b"{}"
     partial = web.StreamResponse(
         status=response.status, headers={"Content-Type": "application/json", "Content-Length": str(len(body) + 1)}

@@ -75,6 +75,11 @@ class Simulator:
         return f"{self.base_url}/openai/v1"
 
     @property
+    def anthropic_url(self) -> str:
+        """What ANTHROPIC_BASE_URL should be: without `/v1`, which the SDK adds."""
+        return f"{self.base_url}/anthropic"
+
+    @property
     def airtable_url(self) -> str:
         """What AIRTABLE_ENDPOINT_URL should be."""
         return f"{self.base_url}/airtable"

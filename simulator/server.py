@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from simulator import airtable, openai_wire, siblings
+from simulator import airtable, anthropic_wire, openai_wire, siblings
 from simulator.answers import Answer
 from simulator.faults import Fault, answer_with
 from simulator.state import STATE, State
@@ -31,6 +31,7 @@ def build_app() -> web.Application:
     app.add_routes(_CONTROL)
     app.add_routes(openai_wire.routes("/openai/v1"))
     app.add_routes(openai_wire.routes("/openrouter/api/v1"))
+    app.add_routes(anthropic_wire.routes("/anthropic"))
     app.add_routes(airtable.routes("/airtable"))
     app.add_routes(siblings.routes())
     return app

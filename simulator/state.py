@@ -9,6 +9,7 @@ from aiohttp import web
 
 from simulator.airtable_bases import AirtableBases
 from simulator.answers import AnswerBook
+from simulator.anthropic_account import AnthropicAccount
 from simulator.faults import FaultBook
 from simulator.log import RequestLog
 from simulator.siblings import Siblings
@@ -35,6 +36,7 @@ class State:
     faults: FaultBook = field(default_factory=FaultBook)
     answers: AnswerBook = field(default_factory=AnswerBook)
     airtable: AirtableBases = field(default_factory=AirtableBases)
+    anthropic: AnthropicAccount = field(default_factory=AnthropicAccount)
     siblings: Siblings = field(default_factory=Siblings)
     slow: SlowCounter = field(default_factory=SlowCounter)
 
@@ -43,12 +45,14 @@ class State:
         open_now = self.slow.open
         self.log, self.faults, self.answers = RequestLog(), FaultBook(), AnswerBook()
         self.airtable, self.siblings = AirtableBases(), Siblings()
+        self.anthropic = AnthropicAccount()
         self.slow = SlowCounter(open=open_now, peak=open_now)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Change how a vendor behaves; an unknown name or key is an error."""
         for name, values in settings.items():
-            target = {"airtable": self.airtable.limits, **self.siblings.by_name(), "answers": self.answers}.get(name)
+            vendors = {"airtable": self.airtable.limits, "answers": self.answers, "anthropic": self.anthropic}
+            target = {**vendors, **self.siblings.by_name()}.get(name)
             if target is None:
                 raise ValueError(f"there is nothing called {name} to configure")
             for key, value in values.items():
