@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from app.runs.explaining import plain_explanation
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -56,7 +58,7 @@ def _failures(view: RunView) -> list[dict[str, Any]]:
             "step": step.key,
             "code": (step.error or {}).get("code", "failed"),
             "message": (step.error or {}).get("message", "The step failed."),
-            "explanation": (step.error or {}).get("explanation"),
+            "explanation": (step.error or {}).get("explanation") or plain_explanation(step.error),
         }
         for step in view.steps
         if step.status == "failed"

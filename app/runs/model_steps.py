@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from app.gateway.ports import CallLedger, OnText
     from app.gateway.service import Gateway
     from app.runs.claimed import Claimed
+    from app.runs.system_prompts import SystemPrompts
 
 
 class GatewayModelSteps:
@@ -21,11 +22,13 @@ class GatewayModelSteps:
 
     Args:
         gateway: the way to every model.
+        prompts: what stands before every question.
         timeout_s: most seconds for one request of a step that sets no limit.
     """
 
-    def __init__(self, gateway: Gateway, *, timeout_s: float) -> None:
+    def __init__(self, gateway: Gateway, prompts: SystemPrompts, *, timeout_s: float) -> None:
         self._gateway = gateway
+        self._prompts = prompts
         self._timeout_s = timeout_s
 
     async def perform(self, step: Claimed, ledger: CallLedger) -> ModelOutcome:
@@ -39,6 +42,8 @@ class GatewayModelSteps:
         call = ModelCall(
             model=task.target,
             prompt=text_of(render(task.prompt, values)),
+            # From the document as it stands: no variable reaches the system's side.
+            system=self._prompts.parts(task.target, task.config.get("addons") or ()),
             images=_images(render(task.input_image, values)),
             config=render(task.config, values),
             fallback=task.fallback or None,

@@ -162,6 +162,16 @@ class ModelSteps(Protocol):
         """Ask what a handler wants to know."""
 
 
+class FailureExplainer(Protocol):
+    """Says in a person's words why a step failed for good; implemented by `app/runs/explaining.py`."""
+
+    def explains(self, run_kind: str) -> bool:
+        """Say whether steps of such a run are explained."""
+
+    async def explain(self, step: Claimed, error: dict[str, Any], ledger: CallLedger) -> str:
+        """Explain a failure, soon, with a ledger that neither parks the step nor pauses its run."""
+
+
 class StepSender(Protocol):
     """Sends the messages of ready steps; implemented by `app/runs/celery_sender.py`."""
 

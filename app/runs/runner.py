@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from app.gateway.ports import OnText
     from app.runs.journal import Answer, JournalWriter, Operation
     from app.runs.lease import Owned
-    from app.runs.ports import Handler, HandlerCatalog, ModelSteps, StepReader
+    from app.runs.ports import FailureExplainer, Handler, HandlerCatalog, ModelSteps, StepReader
     from app.runs.threads import HandlerThreads
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,8 @@ HANDED_BACK = "handed back"
 PARKED_S = 60.0  # until a step looks again that said neither when nor who would wake it
 WOKEN = frozenset({"budget", "fenced"})
 RUN_CANCELLED = "run cancelled"
+EXPLAINER = "failure_explainer"
+EXPLANATION_PART = 1_000_000  # above any handler's own questions
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class RunnerParts:
         reader: reads the steps of a run, for handlers that ask.
         step_timeout_s: limit of a step that sets none.
         caps: limits of the day's spending.
+        explainer: says why a step failed for good; None leaves it unsaid.
     """
 
     journal: JournalWriter
@@ -64,6 +67,7 @@ class RunnerParts:
     reader: StepReader
     step_timeout_s: float
     caps: DayCaps
+    explainer: FailureExplainer | None = None
 
 
 class StepRunner:
@@ -119,7 +123,7 @@ class StepRunner:
         if self._leaving:  # claimed while all the rest was handed back
             operation = step.operation("park", reason=HANDED_BACK, delay_s=0)
         else:
-            operation = await self._perform_guarded(step)
+            operation = await self._explained(step, await self._perform_guarded(step))
         if operation["op"] == "finish" and next_key is not None:
             operation["chained"] = next_key
         answer = await self._write_outcome(step, operation)
@@ -174,6 +178,28 @@ class StepRunner:
         finally:
             self._active.pop(place, None)
             self._stop_reason.pop(place, None)
+
+    async def _explained(self, step: Claimed, operation: Operation) -> Operation:
+        """Have a failure for good explained. Whatever comes of that, the failure stays what it is."""
+        explainer = self._parts.explainer
+        failed = operation["op"] == "finish" and operation["status"] == "failed"
+        if not failed or self._leaving or explainer is None or not explainer.explains(step.run_kind):
+            return operation
+        # A part of each claim's own: a later failure of the step is another failure.
+        part = EXPLANATION_PART + step.attempts
+        ledger = StepLedger(self._journal, step, self._parts.caps, part=part, aside=EXPLAINER)
+        place = (step.run_id, step.key, step.fence)
+        task = asyncio.ensure_future(explainer.explain(step, operation["error"], ledger))
+        self._active[place] = task  # so that a cancelled run or a worker that leaves does not wait for it
+        try:
+            error = {**operation["error"], "explanation": await task}
+        except (asyncio.CancelledError, Exception) as problem:  # noqa: BLE001 - an explanation is never worth its step
+            logger.info("the failure of step %s of run %s stays unexplained: %r", step.key, step.run_id, problem)
+            return operation
+        finally:
+            self._active.pop(place, None)
+            self._stop_reason.pop(place, None)
+        return {**operation, "error": error}
 
     async def _write_outcome(self, step: Claimed, operation: Operation) -> Answer:
         try:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from app.runs.ledger import DayCaps
     from app.runs.outbox import CallbackDelivery
-    from app.runs.ports import HandlerCatalog, ModelSteps, QueueDepths, StepReader
+    from app.runs.ports import FailureExplainer, HandlerCatalog, ModelSteps, QueueDepths, StepReader
     from app.runs.publishing import EffectPublisher
     from app.settings import EngineSettings
 
@@ -56,6 +56,7 @@ class WorkerParts:
     depths: QueueDepths
     make_publisher: Callable[[Callable[[str, str], None]], EffectPublisher]
     callbacks: CallbackDelivery
+    explainer: FailureExplainer | None = None
 
 
 class StepWorker:
@@ -92,6 +93,7 @@ class StepWorker:
                 parts.reader,
                 engine.step_timeout_s,
                 parts.caps,
+                parts.explainer,
             )
         )
         self.loop = asyncio.new_event_loop()
