@@ -15,17 +15,18 @@ from scipy.special import expit
 
 from ml import booster
 from ml.baseline import plain_rates
-from ml.booster import Forest, Growth, TreeRows
+from ml.booster import Forest, Growth, TreeRows, TreeStream
 from ml.card import Card, Verdict
 from ml.encoding import Encoder
 from ml.errors import RowsError
 from ml.frame import Array, Floats
 from ml.metrics import auc, calibration_bins, calibration_error, log_losses
+from ml.posterior import fit_tastes
 from ml.preference import MOST_ITEMS, Layout, Preference, lay_out
 from ml.promotion import judge, unseen_by
 from ml.splits import choose_split, fold_of, keep_aside
 from ml.table import Options, Table
-from ml.tastes import Evidence, Tastes, fit_tastes
+from ml.tastes import Evidence, Tastes
 
 FEWEST_ROWS = 100  # below, smoothed rates serve
 FEWEST_POSITIVES = 20  # the same, for likes and for dislikes
@@ -115,10 +116,10 @@ def _learn(table: Table, options: Options) -> _Parts:
 
 def _learn_many(table: Table, tuning: Array, measured: Array, options: Options) -> _Parts:
     encoder = Encoder.fit(table.attributes, dict(options.kinds))
-    growth = _growth(encoder, options)
-    rows = TreeRows(encoder.for_trees(table.attributes), table.label, table.weight)
-    trees = (booster.grow_until_enough(rows, growth, tuning, without=measured),)
-    del rows
+    inside = np.ones(len(table), dtype=bool)
+    inside[tuning] = inside[measured] = False
+    rows = TreeStream(lambda places: encoder.for_trees(table.attributes.take(places)), table.label, table.weight)
+    trees = (booster.grow_from_stream(rows, _growth(encoder, options), np.flatnonzero(inside), tuning),)
     few = table.take(tuning)
     margin = booster.margins(trees, encoder.for_trees(few.attributes), threads=options.threads)
     return _taste(few, encoder, trees, margin)

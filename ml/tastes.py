@@ -6,13 +6,7 @@ Symbols:
     η   utility: Φ·w + Φ[:, :d]·u_p
     P(like) = sigmoid(η); within one question (rows shown together, one chosen) P = softmax of η over its rows.
 
-Priors: w ~ N(centre, diag τ²), u_p ~ N(0, Σ). The variances are learned from the data (expectation maximisation
-around the joint mode), one a block of columns, so that weak attributes shrink to nothing and a person with few rows
-stays close to the crowd. The mode and its curvature are found by Newton's method; the persons are eliminated one by one
-(the Hessian is an arrow), so the cost grows with the number of persons, not with its square.
-
-Source: Laplace's approximation and empirical Bayes as in Gelman et al., Bayesian Data Analysis, ch. 13 and 15; the
-mixed logit of Train, Discrete Choice Methods with Simulation, ch. 11 and 12, for a person's own weights.
+`ml/posterior.py` finds it; here it is used, and one person's new rows are added to it.
 """
 
 from __future__ import annotations
@@ -25,14 +19,9 @@ from scipy.special import expit
 
 from ml.frame import Array, Floats, Ints
 
-EM_ROUNDS = 12  # variances move by less than 2 % afterwards on every set we measured
-NEWTON_ROUNDS = 2  # a round of expectation maximisation starts from the last mode, so few steps do
 LAST_ROUNDS = 8
+STILL = 1e-7  # a step that moves no utility by more is the last: far below any difference a score shows
 STEP_LIMIT = 4.0  # largest change of any utility in one step: keeps Newton from overshooting on separable rows
-BELIEF = 2.0  # how many observations the first guess of a variance is worth
-FULL_DIMENSIONS = 16  # up to here, with enough persons, weights of one person may move together
-PERSONS_PER_DIMENSION = 4
-LARGEST_COVARIANCES = 4_000_000  # numbers kept for persons' covariances; above, only their diagonals
 
 
 @dataclass(frozen=True)
@@ -165,11 +154,11 @@ class Tastes:
         u = mean.copy()
         curvature = precision
         for _ in range(2 * LAST_ROUNDS):
-            error, spread, centred = _slopes(evidence, design, offset + design @ u)
+            error, spread, centred = slopes(evidence, design, offset + design @ u)
             curvature = (centred * spread[:, None]).T @ centred + precision
             step = np.linalg.solve(curvature, design.T @ error - precision @ (u - mean))
-            u = u + step * _damping(design @ step)
-            if np.abs(step).max(initial=0.0) < 1e-6:  # noqa: PLR2004 - far below any difference a score shows
+            u = u + step * damping(design @ step)
+            if np.abs(step).max(initial=0.0) < STILL:
                 break
         return self._with(person, u, np.linalg.inv(curvature))
 
@@ -189,93 +178,7 @@ class Tastes:
         return replace(self, means=means, covariances=covariances)
 
 
-@dataclass
-class _Mode:
-    """The joint mode and its curvature, updated in place by Newton's steps."""
-
-    w: Floats
-    u: Floats
-    crowd_covariance: Floats
-    covariances: Floats
-
-
-def fit_tastes(evidence: Evidence, blocks: Sequence[Block], names: Sequence[str]) -> Tastes:
-    """Find the posterior and its variances.
-
-    Args:
-        evidence: rows; persons are numbered in the order of `names`.
-        blocks: cover all c columns in order; those with a person variance come first.
-        names: the persons.
-    """
-    order = np.argsort(evidence.person, kind="stable")
-    rows = evidence.take(order)
-    d = max((block.stop for block in blocks if block.person > 0), default=0)
-    columns = rows.design.shape[1]
-    centre, tau = np.zeros(columns), np.ones(columns)
-    for block in blocks:
-        centre[block.start : block.stop], tau[block.start : block.stop] = block.centre, block.crowd
-    sigma = np.diag(np.concatenate([np.full(b.stop - b.start, b.person) for b in blocks])[:d] + 1e-9)
-    m = len(names)
-    mode = _Mode(centre.copy(), np.zeros((m, d)), np.diag(tau), np.tile(sigma, (m, 1, 1)))
-    bounds = np.searchsorted(rows.person, np.arange(m + 1))
-    full = d <= FULL_DIMENSIONS and m >= PERSONS_PER_DIMENSION * d
-    for _ in range(EM_ROUNDS):
-        _climb(rows, bounds, mode, (centre, tau, sigma), NEWTON_ROUNDS)
-        tau = _crowd_variances(blocks, mode, centre, tau)
-        sigma = _person_variances(blocks, mode, sigma, full=full)
-    _climb(rows, bounds, mode, (centre, tau, sigma), LAST_ROUNDS)
-    stranger = _alone(rows, blocks) if len(names) else mode.w
-    kept = mode.covariances
-    if kept.size > LARGEST_COVARIANCES:
-        kept = np.ascontiguousarray(np.einsum("mdd->md", kept))
-    return Tastes(
-        mode.w, mode.crowd_covariance, stranger, sigma, {name: j for j, name in enumerate(names)}, mode.u, kept
-    )
-
-
-def _alone(rows: Evidence, blocks: Sequence[Block]) -> Floats:
-    """Fit the weights, with variances of their own, as if all rows were one person's."""
-    nobody = replace(rows, person=np.full(len(rows.label), -1, np.int64))
-    return fit_tastes(nobody, [replace(block, person=0.0) for block in blocks], ()).crowd
-
-
-def _climb(rows: Evidence, bounds: Array, mode: _Mode, prior: tuple[Floats, Floats, Floats], steps: int) -> None:
-    centre, tau, sigma = prior
-    d = len(sigma)
-    own_precision = np.linalg.inv(sigma) if d else sigma
-    people = [p for p in range(len(bounds) - 1) if bounds[p + 1] > bounds[p]]
-    for _ in range(steps):
-        eta = rows.design @ mode.w
-        known = rows.person >= 0
-        eta[known] += np.einsum("nd,nd->n", rows.design[known, :d], mode.u[rows.person[known]])
-        error, spread, centred = _slopes(rows, rows.design, eta)
-        scaled = centred * spread[:, None]
-        hessian = scaled.T @ centred + np.diag(1.0 / tau)
-        slope = rows.design.T @ error - (mode.w - centre) / tau
-        parts = []
-        for p in people:
-            part = slice(bounds[p], bounds[p + 1])
-            cross = scaled[part].T @ centred[part, :d]
-            inverse = np.linalg.inv(cross[:d] + own_precision)
-            own_slope = rows.design[part, :d].T @ error[part] - own_precision @ mode.u[p]
-            gain = cross @ inverse
-            hessian -= gain @ cross.T
-            slope -= gain @ own_slope
-            parts.append((inverse, gain, own_slope))
-        mode.crowd_covariance = np.asarray(np.linalg.inv(hessian), dtype=np.float64)
-        step = mode.crowd_covariance @ slope
-        moved = rows.design @ step
-        own_steps = np.zeros_like(mode.u)
-        for p, (inverse, gain, own_slope) in zip(people, parts, strict=True):
-            own_steps[p] = inverse @ own_slope - gain.T @ step
-            mode.covariances[p] = inverse
-        moved[known] += np.einsum("nd,nd->n", rows.design[known, :d], own_steps[rows.person[known]])
-        damping = _damping(moved)
-        mode.w = np.asarray(mode.w + damping * step, dtype=np.float64)
-        mode.u = np.asarray(mode.u + damping * own_steps, dtype=np.float64)
-
-
-def _slopes(rows: Evidence, design: Floats, eta: Floats) -> tuple[Floats, Floats, Floats]:
+def slopes(rows: Evidence, design: Floats, eta: Floats) -> tuple[Floats, Floats, Floats]:
     """Give the label's surprise, the curvature's weight and the design it applies to, row by row."""
     if rows.question is None:
         p = expit(eta)
@@ -291,38 +194,9 @@ def _slopes(rows: Evidence, design: Floats, eta: Floats) -> tuple[Floats, Floats
     return rows.weight * (rows.label - p), rows.weight * p, design - mean[place]
 
 
-def _damping(moved: Floats) -> float:
+def damping(moved: Floats) -> float:
+    """Shorten a step that would move a utility too far: a factor in (0, 1]."""
     return float(min(1.0, STEP_LIMIT / max(STEP_LIMIT, np.abs(moved).max(initial=0.0))))
-
-
-def _crowd_variances(blocks: Sequence[Block], mode: _Mode, centre: Floats, tau: Floats) -> Floats:
-    second = (mode.w - centre) ** 2 + np.diag(mode.crowd_covariance)
-    out = tau.copy()
-    for block in blocks:
-        if block.learned:
-            part = slice(block.start, block.stop)
-            total = second[part].sum() + BELIEF * block.crowd
-            out[part] = total / (block.stop - block.start + BELIEF)
-    return out
-
-
-def _person_variances(blocks: Sequence[Block], mode: _Mode, sigma: Floats, *, full: bool) -> Floats:
-    if not len(mode.u) or not len(sigma):
-        return sigma
-    total = mode.u.T @ mode.u + mode.covariances.sum(axis=0)
-    guess = np.zeros(len(sigma))
-    for block in blocks:
-        guess[block.start : block.stop] = block.person
-    guess = guess[: len(sigma)]
-    if full:
-        return np.asarray((total + BELIEF * np.diag(guess)) / (len(mode.u) + BELIEF) + 1e-9 * np.eye(len(sigma)))
-    diagonal = np.diag(total).copy()
-    for block in blocks:
-        part = slice(block.start, min(block.stop, len(sigma)))
-        width = max(1, part.stop - part.start)
-        if part.stop > part.start:
-            diagonal[part] = (diagonal[part].sum() + BELIEF * block.person) / (width * len(mode.u) + BELIEF)
-    return np.diag(np.maximum(diagonal, 1e-9))
 
 
 def _root(covariance: Floats) -> Floats:

@@ -1,0 +1,177 @@
+"""Find the posterior of the crowd's weights and the persons', and how much both differ.
+
+Symbols: as in `ml/tastes.py`; τ² the prior variances of the crowd's weights, Σ the prior covariance of a person's.
+
+Priors: w ~ N(centre, diag τ²), u ~ N(0, Σ). The variances are learned from the data (expectation maximisation around
+the joint mode), one a block of columns, so that weak attributes shrink to nothing and a person with few rows stays
+close to the crowd. The mode and its curvature are found by Newton's method; the persons are taken out of each step
+(`ml/persons.py`).
+
+Source: Laplace's approximation and empirical Bayes as in Gelman et al., Bayesian Data Analysis, ch. 13 and 15; the
+mixed logit of Train, Discrete Choice Methods with Simulation, ch. 11 and 12, for a person's own weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ml.frame import Floats
+from ml.persons import Eliminated, Group, add_own, group_persons, sort_by_person
+from ml.tastes import LAST_ROUNDS, STILL, Block, Evidence, Tastes, damping, slopes
+
+EM_ROUNDS = 12  # at most: the crowd's variances settle in three, persons' go on to move by a few percent a round
+SETTLED = 1e-3  # a round that moves no variance by a larger share is the last
+NEWTON_ROUNDS = 2  # a round of expectation maximisation starts from the last mode, so few steps do
+BELIEF = 2.0  # how many observations the first guess of a variance is worth
+FULL_DIMENSIONS = 16  # up to here, with enough persons, weights of one person may move together
+PERSONS_PER_DIMENSION = 4
+LARGEST_COVARIANCES = 4_000_000  # numbers kept for persons' covariances; above, only their diagonals
+
+
+@dataclass
+class _Mode:
+    """The joint mode and its curvature, updated in place by Newton's steps.
+
+    Args:
+        w: shape (c,).
+        u: shape (m, d).
+        crowd_covariance: shape (c, c).
+    """
+
+    w: Floats
+    u: Floats
+    crowd_covariance: Floats
+
+
+@dataclass(frozen=True)
+class _Prior:
+    centre: Floats
+    tau: Floats
+    sigma: Floats
+
+
+def fit_tastes(evidence: Evidence, blocks: Sequence[Block], names: Sequence[str]) -> Tastes:
+    """Find the posterior and its variances.
+
+    Args:
+        evidence: rows; persons are numbered in the order of `names`.
+        blocks: cover all c columns in order; those with a person variance come first.
+        names: the persons; of one without rows nothing is kept, like of one we do not know.
+    """
+    d = max((block.stop for block in blocks if block.person > 0), default=0)
+    order, known = sort_by_person(evidence.person if d else np.full(len(evidence.label), -1, np.int64))
+    rows = evidence.take(order)
+    place = np.full(len(names) + 1, -1, np.int64)
+    place[sorted(known)] = np.arange(len(known))
+    rows = replace(rows, person=place[rows.person]) if d else rows
+    groups = group_persons(rows.person, d) if d else []
+    prior, mode = _start(blocks, len(known), d)
+    full = d <= FULL_DIMENSIONS and len(known) >= PERSONS_PER_DIMENSION * d
+    for _ in range(EM_ROUNDS):
+        solved = _climb(rows, groups, mode, prior, NEWTON_ROUNDS)
+        scatter = mode.u.T @ mode.u
+        for part in solved:
+            scatter += part.covariance_sum(diagonal=not full)
+        sigma = _person_variances(blocks, scatter, len(known), full=full) if known else prior.sigma
+        before, prior = prior, _Prior(prior.centre, _crowd_variances(blocks, mode, prior), sigma)
+        if _settled(before.tau, prior.tau) and _settled(np.diag(before.sigma), np.diag(prior.sigma)):
+            break
+    covariances = _covariances(_climb(rows, groups, mode, prior, LAST_ROUNDS), len(known), d)
+    stranger = _alone(rows, blocks) if len(names) else mode.w
+    persons = {names[j]: number for number, j in enumerate(sorted(known))}
+    return Tastes(mode.w, mode.crowd_covariance, stranger, prior.sigma, persons, mode.u, covariances)
+
+
+def _start(blocks: Sequence[Block], persons: int, personal: int) -> tuple[_Prior, _Mode]:
+    centre = np.concatenate([np.full(block.stop - block.start, block.centre) for block in blocks])
+    tau = np.concatenate([np.full(block.stop - block.start, block.crowd) for block in blocks])
+    own = np.concatenate([np.full(block.stop - block.start, block.person) for block in blocks])[:personal]
+    sigma = np.diag(own + 1e-9)
+    return _Prior(centre, tau, sigma), _Mode(centre.copy(), np.zeros((persons, personal)), np.diag(tau))
+
+
+def _alone(rows: Evidence, blocks: Sequence[Block]) -> Floats:
+    """Fit the weights, with variances of their own, as if all rows were one person's."""
+    nobody = replace(rows, person=np.full(len(rows.label), -1, np.int64))
+    return fit_tastes(nobody, [replace(block, person=0.0) for block in blocks], ()).crowd
+
+
+def _climb(rows: Evidence, groups: list[Group], mode: _Mode, prior: _Prior, steps: int) -> list[Eliminated]:
+    """Take Newton's steps; give the persons as they were solved for in the last one."""
+    nobody = slice(0, groups[0].rows.start if groups else len(rows.label))
+    solved: list[Eliminated] = []
+    for _ in range(steps):
+        eta = rows.design @ mode.w
+        add_own(eta, rows.design, groups, mode.u)
+        error, spread, centred = slopes(rows, rows.design, eta)
+        scaled = centred * np.sqrt(spread)[:, None]
+        hessian = scaled[nobody].T @ scaled[nobody] + np.diag(1.0 / prior.tau)
+        slope = rows.design.T @ error - (mode.w - prior.centre) / prior.tau
+        wish = _wishes(rows, groups, error, prior.sigma) - mode.u
+        solved = [Eliminated(group, scaled, prior.sigma) for group in groups]
+        for part in solved:
+            hessian += part.curvature()
+            slope -= part.pull(wish[part.group.persons])
+        mode.crowd_covariance = np.asarray(np.linalg.inv(hessian), dtype=np.float64)
+        step = mode.crowd_covariance @ slope
+        own_step = np.zeros_like(mode.u)
+        for part in solved:
+            own_step[part.group.persons] = part.step(wish[part.group.persons], step)
+        moved = rows.design @ step
+        add_own(moved, rows.design, groups, own_step)
+        factor = damping(moved)
+        mode.w = np.asarray(mode.w + factor * step, dtype=np.float64)
+        mode.u = np.asarray(mode.u + factor * own_step, dtype=np.float64)
+        if np.abs(moved).max(initial=0.0) < STILL:
+            break
+    return solved
+
+
+def _settled(before: Floats, after: Floats) -> bool:
+    return bool(np.all(np.abs(after - before) <= SETTLED * before))
+
+
+def _covariances(solved: list[Eliminated], persons: int, personal: int) -> Floats:
+    """Give each person's covariance, shape (m, d, d), or only the diagonals, (m, d), where that would be too much."""
+    diagonal = persons * personal**2 > LARGEST_COVARIANCES
+    out = np.zeros((persons, personal) if diagonal else (persons, personal, personal))
+    for part in solved:
+        out[part.group.persons] = part.covariances(diagonal=diagonal)
+    return out
+
+
+def _wishes(rows: Evidence, groups: list[Group], error: Floats, sigma: Floats) -> Floats:
+    """Give Σ times the slope of each person's own weights, shape (m, d)."""
+    out = np.zeros((sum(len(group.persons) for group in groups), len(sigma)))
+    for group in groups:
+        shape = (len(group.persons), group.each)
+        part = rows.design[group.rows, : len(sigma)].reshape(*shape, len(sigma))
+        out[group.persons] = (error[group.rows].reshape(shape)[:, None, :] @ part)[:, 0, :] @ sigma
+    return out
+
+
+def _crowd_variances(blocks: Sequence[Block], mode: _Mode, prior: _Prior) -> Floats:
+    second = (mode.w - prior.centre) ** 2 + np.diag(mode.crowd_covariance)
+    out = prior.tau.copy()
+    for block in blocks:
+        if block.learned:
+            part = slice(block.start, block.stop)
+            total = second[part].sum() + BELIEF * block.crowd
+            out[part] = total / (block.stop - block.start + BELIEF)
+    return out
+
+
+def _person_variances(blocks: Sequence[Block], scatter: Floats, persons: int, *, full: bool) -> Floats:
+    guess = np.concatenate([np.full(block.stop - block.start, block.person) for block in blocks])[: len(scatter)]
+    if full:
+        return np.asarray((scatter + BELIEF * np.diag(guess)) / (persons + BELIEF) + 1e-9 * np.eye(len(scatter)))
+    diagonal = np.diag(scatter).copy()
+    for block in blocks:
+        part = slice(block.start, min(block.stop, len(scatter)))
+        width = max(1, part.stop - part.start)
+        if part.stop > part.start:
+            diagonal[part] = (diagonal[part].sum() + BELIEF * block.person) / (width * persons + BELIEF)
+    return np.diag(np.maximum(diagonal, 1e-9))
