@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import redis.asyncio
-import redis.asyncio.retry
 from redis import Redis
+from redis.asyncio import Redis as LoopRedis
+from redis.asyncio.retry import Retry as LoopRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,8 +24,9 @@ from app.broker import create_celery
 from app.database import create_engine
 from app.errors import NotConfiguredError
 from app.estimating import Estimator
-from app.gateway.breaker import RedisBreaker, read_open_breakers
-from app.gateway.limiter import RedisLimiter
+from app.gateway.breaker import read_open_breakers
+from app.gateway.gate import RedisGate
+from app.gateway.registry import RateLimit
 from app.gateway.registry_file import read_registry
 from app.gateway.service import Gateway, utc_today
 from app.health import Health
@@ -43,6 +44,7 @@ from app.learning.store import PgVersions
 from app.providers.assembly import SUPPORTED, build_providers
 from app.runs.answers import Answers
 from app.runs.celery_sender import CelerySender, RedisQueueDepths
+from app.runs.explaining import ModelFailureExplainer, RedisExplanationQuota
 from app.runs.ledger import DayCaps
 from app.runs.listening import RunListener
 from app.runs.model_steps import GatewayModelSteps
@@ -52,11 +54,13 @@ from app.runs.publishing import EffectPublisher
 from app.runs.service import RunService
 from app.runs.store import PgRunStore
 from app.runs.streams import EventStream
+from app.runs.system_prompts import SystemPrompts
 from app.runs.worker import StepWorker, WorkerParts
 from app.studio.assembly import build_agents, build_service
 from app.studio.batch import answer_daily_batch, answer_manual_generation
 from app.studio.cycle_document import answer_learning_cycle
 from app.tools.builtin import register_builtin_tools
+from app.workflows.addon import Addons, read_addons
 from app.workflows.catalog import Catalog
 from app.workflows.spreads import Spread
 
@@ -208,6 +212,16 @@ class Application:
         """The vendors that are configured, by their names in the registry."""
         return build_providers(self.settings.models)
 
+    @cached_property
+    def addons(self) -> Addons:
+        """The crafts that model steps can name."""
+        return read_addons()
+
+    @cached_property
+    def system_prompts(self) -> SystemPrompts:
+        """What stands before every question to a model."""
+        return SystemPrompts(self.registry, self.addons)
+
     @property
     def catalog(self) -> Catalog:
         """The names that documents may use."""
@@ -215,7 +229,7 @@ class Application:
             models=self.registry.names,
             agents=frozenset(self.handlers.agents),
             tools=frozenset(self.handlers.tools),
-            addons=frozenset(),
+            addons=self.addons.names,
         )
 
     def studio_status(self) -> dict[str, Any]:
@@ -274,22 +288,32 @@ class Application:
         most = float(rates.dearest_input) * prompt_tokens / MILLION + float(rates.output) * tokens / MILLION
         return Spread(most / 3, most)  # an answer seldom uses its whole allowance
 
-    def _model_steps(self) -> GatewayModelSteps:
-        # One client on the worker's loop: the sync one would block every step that waits.
-        client = redis.asyncio.Redis.from_url(
+    @cached_property
+    def _loop_redis(self) -> LoopRedis:
+        """The client on the worker's loop: a sync one would block every step that waits."""
+        return LoopRedis.from_url(
             self.settings.storage.redis_url,
             decode_responses=True,
             max_connections=REDIS_CONNECTIONS,
-            retry=redis.asyncio.retry.Retry(NoBackoff(), 1),
+            retry=LoopRetry(NoBackoff(), 1),
         )
+
+    def _model_steps(self) -> GatewayModelSteps:
+        client = self._loop_redis
         errors = self.registry.errors
-        gateway = Gateway(
-            self.registry,
-            self.providers,
-            breaker=RedisBreaker(client, threshold=errors.breaker_failures, open_s=errors.breaker_open_s),
-            limiter=RedisLimiter(client, self.registry.rate_limits),
+        gate = RedisGate(
+            client, limits=self._rate_limits(), threshold=errors.breaker_failures, open_s=errors.breaker_open_s
         )
-        return GatewayModelSteps(gateway, timeout_s=self.settings.engine.step_timeout_s)
+        gateway = Gateway(self.registry, self.providers, gate=gate)
+        return GatewayModelSteps(gateway, self.system_prompts, timeout_s=self.settings.engine.step_timeout_s)
+
+    def _rate_limits(self) -> dict[str, RateLimit]:
+        """Put the environment's numbers in place of the registry's."""
+        limits = self.registry.rate_limits
+        given = self.settings.models.rate_limits()
+        return {
+            name: limits.get(name, RateLimit()).overridden(*given.get(name, (None, None))) for name in {*limits, *given}
+        }
 
     def make_worker(self, role: str) -> StepWorker:
         """Make this process's step worker; the caller starts and closes it."""
@@ -298,6 +322,8 @@ class Application:
             engine.callback_allowed_hosts, engine.callback_secret, engine.callback_window_h * SECONDS_AN_HOUR
         )
         sender = CelerySender(self.celery)
+        models = self._model_steps()
+        quota = RedisExplanationQuota(self._loop_redis)
 
         def make_publisher(wake: Callable[[str, str], None]) -> EffectPublisher:
             return EffectPublisher(sender, self.stream, wake)
@@ -310,12 +336,13 @@ class Application:
                 engine=engine,
                 client=self.redis,
                 catalog=self.handlers,
-                models=self._model_steps(),
+                models=models,
                 caps=DayCaps(engine.max_cost_per_day_usd, engine.max_cost_per_owner_day_usd),
                 reader=self.store,
                 depths=self.depths,
                 make_publisher=make_publisher,
                 callbacks=CallbackDelivery(self.engine, self.store, policy, self.answers.shape),
+                explainer=ModelFailureExplainer(models, self.system_prompts, quota),
             )
         )
 

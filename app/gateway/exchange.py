@@ -10,8 +10,8 @@ from typing import Any
 
 from app.errors import LogicalError, PersistentError, ResourceError, StepError, StepParked
 from app.gateway.model import Blame, ChatAnswer, ChatRequest, ModelAnswer, ModelCall, Usage, add_usage
-from app.gateway.ports import Admission, Breaker, CallLedger, ChatProvider, Limiter, OnText
-from app.gateway.prices import cost_usd, worst_cost_usd
+from app.gateway.ports import Admission, CallEntry, CallLedger, ChatProvider, Gate, OnText, Passage
+from app.gateway.prices import Worst, cost_usd, worst_cost
 from app.gateway.registry import Target
 from app.gateway.rendering import render_repair, render_request
 from app.gateway.structured import read_structured
@@ -20,6 +20,11 @@ MOST_ASKS = 3
 """Answers of one call that may prove unusable before it is given up; each but the first is a repair."""
 LONGEST_PARK_S = 60.0
 """A step parked by a breaker looks again at least this often: the breaker may have been closed by hand."""
+LONGEST_SLEEP_S = 3.0
+"""A wait up to this is slept through: it holds a coroutine and no thread, and to park and come back costs more."""
+PARKED_EARLY_S = 2.0
+"""Who is parked comes back so much before its turn: parked steps are looked at every two seconds. The rest is slept."""
+RATE = "rate"
 _FOR_GOOD = {"auth", "quota", "retired"}
 
 
@@ -41,12 +46,20 @@ class _Said:
 
 
 @dataclass(frozen=True)
+class _Sending:
+    """A request that the gate let through."""
+
+    passage: Passage
+    admission: Admission
+
+
+@dataclass(frozen=True)
 class Doors:
-    """What every request passes, and where it goes."""
+    """What every request passes, and where it goes. Without a price version the ledger's is empty."""
 
     providers: Mapping[str, ChatProvider]
-    breaker: Breaker
-    limiter: Limiter
+    gate: Gate
+    price_version: str = ""
 
 
 class Exchange:
@@ -114,27 +127,33 @@ class Exchange:
         )
 
     async def _send(self, target: Target) -> _Said | PassedOver:
-        """Pass limit and breaker, write the call down, send it, write its answer down."""
-        admission = await self._admit(target)
-        if isinstance(admission, PassedOver):
-            return admission
+        """Pass the gate, write the call down, send it, write its answer down."""
         rendered = render_request(self._call, target)
         if self._repair is not None:
             rendered = replace(rendered, messages=self._repair.messages)
-        ordinal, request, found = await self._reserve(rendered, target, admission)
+        worst = worst_cost(target.offer.prices, rendered)
+        passage = Passage(
+            target.offer.provider, target.offer.model, self._ledger.ticket, self._ledger.run, worst.likely_tokens
+        )
+        admission = await self._admit(passage)
+        if isinstance(admission, PassedOver):
+            return admission
+        sending = _Sending(passage, admission)
+        ordinal, request, found = await self._reserve(rendered, worst, sending)
         if found is not None:
             return found
         try:
             answer = await self._doors.providers[request.provider].complete(request, self._listener())
         except StepError as error:
             await self._ledger.fail(ordinal, error, bool(error.details.get("sent", True)))
-            return await self._blame(error, target, admission)
+            return await self._blame(error, sending)
         except asyncio.CancelledError:
-            await asyncio.shield(self._abandon(ordinal, target, admission))
+            await asyncio.shield(self._abandon(ordinal, sending))
             raise
         cost = cost_usd(target.offer.prices, answer.usage)
         await self._ledger.answer(ordinal, answer.to_json(), answer.usage, cost)
-        await self._absolve(target, admission)
+        await self._absolve(sending)
+        self._doors.gate.settle_soon(passage, admission, answer.usage.total_tokens)
         return _Said(ordinal, request, answer, cost)
 
     def _listener(self) -> OnText | None:
@@ -152,33 +171,40 @@ class Exchange:
 
         return hand_on
 
-    async def _admit(self, target: Target) -> Admission | PassedOver:
-        provider, model = target.offer.provider, target.offer.model
-        wait_s = await self._doors.limiter.take(provider)
-        if wait_s > 0:
-            raise StepParked("rate", delay_s=wait_s)
-        admission = await self._doors.breaker.admit(provider, model)
-        if admission.allowed:
-            return admission
+    async def _admit(self, passage: Passage) -> Admission | PassedOver:
+        """Pass the gate, or say what keeps this target shut; a short wait for the rate is waited for here."""
+        while True:
+            admission = await self._doors.gate.enter(passage)
+            if admission.allowed:
+                return admission
+            if admission.reason != RATE:
+                break
+            if admission.retry_in_s > LONGEST_SLEEP_S:
+                raise StepParked(RATE, delay_s=admission.retry_in_s - PARKED_EARLY_S)
+            await asyncio.sleep(admission.retry_in_s)
         if admission.reason in _FOR_GOOD:
-            message = f"{provider} does not serve {model} at the moment ({admission.reason})."
+            message = f"{passage.provider} does not serve {passage.model} at the moment ({admission.reason})."
             return PassedOver(PersistentError(message, code=f"provider_{admission.reason}"))
         return PassedOver(StepParked("breaker", delay_s=min(admission.retry_in_s, LONGEST_PARK_S)))
 
     async def _reserve(
-        self, rendered: ChatRequest, target: Target, admission: Admission
+        self, rendered: ChatRequest, worst: Worst, sending: _Sending
     ) -> tuple[int, ChatRequest, _Said | None]:
         """Open the call's row. The stored request wins, unless its provider is not configured any more."""
-        written = rendered.to_json()
-        worst = worst_cost_usd(target.offer.prices, rendered)
+        entry = CallEntry(
+            provider=rendered.provider,
+            model=rendered.logical,
+            request=rendered.to_json(),
+            estimate_usd=worst.cost_usd,
+            price_version=self._doors.price_version,
+        )
         try:
-            reserved = await self._ledger.reserve(None, target.offer.provider, target.logical.name, written, worst)
+            reserved = await self._ledger.reserve(entry)
         except BaseException:
-            if admission.probe:
-                await self._doors.breaker.withdraw(target.offer.provider, target.offer.model)
+            await self._doors.gate.withdraw(sending.passage, sending.admission)
             raise
         request = rendered
-        if reserved.request is not written and reserved.request.get("provider") in self._doors.providers:
+        if reserved.request is not entry.request and reserved.request.get("provider") in self._doors.providers:
             request = ChatRequest.from_json(reserved.request)
         found = None
         if reserved.answer is not None:
@@ -187,36 +213,36 @@ class Exchange:
             )
         return reserved.ordinal, request, found
 
-    async def _abandon(self, ordinal: int, target: Target, admission: Admission) -> None:
+    async def _abandon(self, ordinal: int, sending: _Sending) -> None:
         """Close the row of a call whose step was cancelled or ran out of time: the vendor may charge for it."""
         error = ResourceError("The step ended while the vendor was still at work.", code="abandoned")
         await self._ledger.fail(ordinal, error, sent=True)
-        if admission.probe:
-            await self._doors.breaker.withdraw(target.offer.provider, target.offer.model)
+        if sending.admission.probe:
+            await self._doors.gate.withdraw(sending.passage, replace(sending.admission, tokens=0))
 
-    async def _blame(self, error: StepError, target: Target, admission: Admission) -> PassedOver:
-        """Tell the breaker; pass the target over where another may do better, else raise what may pass."""
-        provider, model = target.offer.provider, target.offer.model
+    async def _blame(self, error: StepError, sending: _Sending) -> PassedOver:
+        """Tell the gate; pass the target over where another may do better, else raise what may pass."""
+        passage, gate = sending.passage, self._doors.gate
         blame = Blame(error.details.get("blame", Blame.MODEL))
         opened = False
         if blame is Blame.NONE:
-            await self._absolve(target, admission)  # it answered, if only to refuse this request
+            await self._absolve(sending)  # it answered, if only to refuse this request
         elif blame is Blame.PROVIDER:
-            self._refused.add((provider, ""))
+            self._refused.add((passage.provider, ""))
             reason = "quota" if error.code == "quota" else "auth"
-            await self._doors.breaker.fail(provider, model, reason=reason, error=str(error))
+            await gate.fail(passage, reason=reason, error=str(error))
         else:
             reason = "retired" if blame is Blame.RETIRED else "failures"
-            opened = await self._doors.breaker.fail(provider, model, reason=reason, error=str(error))
+            opened = await gate.fail(passage, reason=reason, error=str(error))
         if not isinstance(error, PersistentError) and not opened:
             raise error
-        self._refused.add((provider, model))
+        self._refused.add((passage.provider, passage.model))
         return PassedOver(error)
 
-    async def _absolve(self, target: Target, admission: Admission) -> None:
-        """Tell the breaker of a success where it matters; without failures before it there is nothing to tell."""
-        if admission.probe or admission.failures:
-            await self._doors.breaker.succeed(target.offer.provider, target.offer.model)
+    async def _absolve(self, sending: _Sending) -> None:
+        """Tell of a success where it matters; without failures before it there is nothing to tell."""
+        if sending.admission.probe or sending.admission.failures:
+            await self._doors.gate.succeed(sending.passage)
 
     async def _judge(self, said: _Said) -> ModelAnswer | PassedOver | None:
         """Turn an answer into what the step gets, or reject it.

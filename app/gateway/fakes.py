@@ -9,7 +9,7 @@ from typing import Any
 
 from app.errors import StepError, StepParked
 from app.gateway.model import ChatAnswer, ChatRequest, Usage
-from app.gateway.ports import Admission, OnText, ReservedCall
+from app.gateway.ports import Admission, CallEntry, OnText, Passage, ReservedCall
 
 
 @dataclass
@@ -43,6 +43,8 @@ class FakeLedger:
     budget_usd: Decimal | None = None
     rows: list[LedgerRow] = field(default_factory=list)
     _given: int = 0
+    run: str = "run"
+    ticket: str = "run/step/0"
 
     def retry(self) -> FakeLedger:
         """Begin another try over the same rows; a call left `sent` becomes `unknown`, as a takeover makes it."""
@@ -68,16 +70,14 @@ class FakeLedger:
                 return ReservedCall(row.ordinal, row.request, row.response, row.cost_usd)
         return None
 
-    async def reserve(
-        self, ordinal: int | None, provider: str, model: str, request: dict[str, Any], estimate_usd: Decimal
-    ) -> ReservedCall:
+    async def reserve(self, entry: CallEntry) -> ReservedCall:
         """Set money aside and write a row."""
-        if self.budget_usd is not None and self.spent_usd + estimate_usd > self.budget_usd:
+        if self.budget_usd is not None and self.spent_usd + entry.estimate_usd > self.budget_usd:
             raise StepParked("budget")
-        number = ordinal if ordinal is not None else len(self.rows) + 1
-        self.rows.append(LedgerRow(number, provider, model, request, estimate_usd))
+        number = len(self.rows) + 1
+        self.rows.append(LedgerRow(number, entry.provider, entry.model, entry.request, entry.estimate_usd))
         self._given = number
-        return ReservedCall(number, request)
+        return ReservedCall(number, entry.request)
 
     async def answer(self, ordinal: int, response: dict[str, Any], usage: Usage, cost_usd: Decimal) -> None:
         """Store an answer."""
@@ -133,27 +133,38 @@ class ScriptedProvider:
 
 
 @dataclass
-class LocalBreaker:
-    """A breaker within one process, for tests without Redis; it opens after `threshold` failures and stays open."""
+class LocalGate:
+    """A gate within one process, for tests without Redis; it opens after `threshold` failures and stays open.
+
+    Args:
+        waits: seconds to wait for the rate that are told before a request is let through, first told first.
+    """
 
     threshold: int = 5
+    waits: list[float] = field(default_factory=list)
     failures: dict[tuple[str, str], int] = field(default_factory=dict)
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+    entered: list[Passage] = field(default_factory=list)
+    settled: list[int] = field(default_factory=list)
     withdrawn: int = 0
 
-    async def admit(self, provider: str, model: str) -> Admission:
-        """Refuse what is open."""
-        reason = self.reasons.get((provider, "")) or self.reasons.get((provider, model))
+    async def enter(self, passage: Passage) -> Admission:
+        """Refuse what is open, and what must wait."""
+        self.entered.append(passage)
+        reason = self.reasons.get((passage.provider, "")) or self.reasons.get((passage.provider, passage.model))
         if reason:
             return Admission(allowed=False, retry_in_s=60.0, reason=reason)
-        return Admission(allowed=True, failures=self.failures.get((provider, model), 0))
+        if self.waits:
+            return Admission(allowed=False, retry_in_s=self.waits.pop(0), reason="rate")
+        return Admission(allowed=True, failures=self.failures.get((passage.provider, passage.model), 0))
 
-    async def succeed(self, provider: str, model: str) -> None:
+    async def succeed(self, passage: Passage) -> None:
         """Forget failures."""
-        self.failures.pop((provider, model), None)
+        self.failures.pop((passage.provider, passage.model), None)
 
-    async def fail(self, provider: str, model: str, *, reason: str, error: str) -> bool:  # noqa: ARG002 - as in the port
+    async def fail(self, passage: Passage, *, reason: str, error: str) -> bool:  # noqa: ARG002 - as in the port
         """Count, and open when it is time."""
+        provider, model = passage.provider, passage.model
         if reason in {"auth", "quota"}:
             self.reasons[provider, ""] = reason
             return True
@@ -162,14 +173,10 @@ class LocalBreaker:
             self.reasons[provider, model] = reason
         return (provider, model) in self.reasons
 
-    async def withdraw(self, provider: str, model: str) -> None:  # noqa: ARG002 - as in the port
-        """Count probes given back."""
+    async def withdraw(self, passage: Passage, admission: Admission) -> None:  # noqa: ARG002 - as in the port
+        """Count what was given back."""
         self.withdrawn += 1
 
-
-class NoLimit:
-    """No rate at all."""
-
-    async def take(self, provider: str) -> float:  # noqa: ARG002 - as in the port
-        """Let everything through."""
-        return 0.0
+    def settle_soon(self, passage: Passage, admission: Admission, tokens: int) -> None:  # noqa: ARG002 - as in the port
+        """Keep what was used."""
+        self.settled.append(tokens)

@@ -1,4 +1,4 @@
-"""What the gateway needs from outside: a vendor, a ledger, a breaker and a rate, each behind a protocol."""
+"""What the gateway needs from outside: a vendor, a ledger and a gate, each behind a protocol."""
 
 from __future__ import annotations
 
@@ -84,6 +84,25 @@ class BatchProvider(Protocol):
 
 
 @dataclass(frozen=True)
+class CallEntry:
+    """A row of the ledger that is to be opened.
+
+    Args:
+        provider: the vendor.
+        model: the logical name.
+        request: JSON, what would be sent.
+        estimate_usd: the worst case.
+        price_version: of the registry that the estimate and the cost come from.
+    """
+
+    provider: str
+    model: str
+    request: dict[str, Any]
+    estimate_usd: Decimal
+    price_version: str = ""
+
+
+@dataclass(frozen=True)
 class ReservedCall:
     """A row of the ledger that was opened, or found.
 
@@ -101,7 +120,20 @@ class ReservedCall:
 
 
 class CallLedger(Protocol):
-    """Where one try of one step writes its paid calls; one object a try, not shared between tasks."""
+    """Where one try of one step writes its paid calls; one object a try, not shared between tasks.
+
+    Attributes:
+        run: the run, or whatever else takes turns with others of its kind.
+        ticket: the question, the same in every try of it.
+    """
+
+    @property
+    def run(self) -> str:
+        """See above."""
+
+    @property
+    def ticket(self) -> str:
+        """See above."""
 
     async def stored(self) -> ReservedCall | None:
         """Give the step's next answered call that this try has not been given yet; None when there is no other.
@@ -109,17 +141,11 @@ class CallLedger(Protocol):
         Answers that were rejected count: they were paid for, and judging them again comes to the same complaint.
         """
 
-    async def reserve(
-        self, ordinal: int | None, provider: str, model: str, request: dict[str, Any], estimate_usd: Decimal
-    ) -> ReservedCall:
+    async def reserve(self, entry: CallEntry) -> ReservedCall:
         """Set money aside and write the call down, before it is sent.
 
-        Args:
-            ordinal: None for the step's next one.
-            provider: the vendor.
-            model: the logical name.
-            request: JSON, what would be sent.
-            estimate_usd: the worst case.
+        Returns:
+            With the entry's own request when it is to be sent as it is.
 
         Raises:
             StepParked: `budget`, the money does not suffice; nothing was written.
@@ -142,15 +168,36 @@ class CallLedger(Protocol):
 
 
 @dataclass(frozen=True)
+class Passage:
+    """One request that wants to be sent.
+
+    Args:
+        provider: the vendor.
+        model: its id of the model.
+        ticket: who asks, the same each time it comes back for this question: it keeps its place in a queue by it.
+        run: runs take turns where there is a queue.
+        tokens: most that it may use, as far as one can tell.
+    """
+
+    provider: str
+    model: str
+    ticket: str = ""
+    run: str = ""
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
 class Admission:
-    """Whether a breaker lets a request through.
+    """Whether the gate lets a request through.
 
     Args:
         allowed: it may be sent.
         probe: it is the one request that tries an open breaker; its end must be told.
         failures: failures in a row so far; 0 spares telling a success.
         retry_in_s: when not allowed, seconds until it may be.
-        reason: when not allowed, why it opened: `failures`, `auth`, `quota` or `retired`.
+        reason: when not allowed, `rate`, or why the breaker opened: `failures`, `auth`, `quota` or `retired`.
+        entry: its name in what the provider's rate has let through; empty where there is none.
+        tokens: what it was let through with; 0 where tokens are not counted.
     """
 
     allowed: bool
@@ -158,6 +205,8 @@ class Admission:
     failures: int = 0
     retry_in_s: float = 0.0
     reason: str = ""
+    entry: str = ""
+    tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,21 +220,20 @@ class OpenBreaker:
     retry_in_s: float
 
 
-class Breaker(Protocol):
-    """Remembers, for all workers together, which models fail."""
+class Gate(Protocol):
+    """Remembers, for all workers together, which models fail and how much each provider is asked."""
 
-    async def admit(self, provider: str, model: str) -> Admission:
-        """Ask whether a request may be sent."""
+    async def enter(self, passage: Passage) -> Admission:
+        """Ask whether a request may be sent now; when it may, its place in the rate is taken."""
 
-    async def succeed(self, provider: str, model: str) -> None:
+    async def succeed(self, passage: Passage) -> None:
         """Tell that the vendor answered."""
 
-    async def fail(self, provider: str, model: str, *, reason: str, error: str) -> bool:
+    async def fail(self, passage: Passage, *, reason: str, error: str) -> bool:
         """Tell that it did not.
 
         Args:
-            provider: the vendor.
-            model: its id of the model.
+            passage: what was sent.
             reason: `failures` counts one; `retired` opens the model's breaker, `auth` and `quota` the provider's.
             error: a line for people.
 
@@ -193,16 +241,8 @@ class Breaker(Protocol):
             Whether the breaker is open now.
         """
 
-    async def withdraw(self, provider: str, model: str) -> None:
-        """Give a probe back that was never sent."""
+    async def withdraw(self, passage: Passage, admission: Admission) -> None:
+        """Give back what was let through and never sent."""
 
-
-class Limiter(Protocol):
-    """Holds the rate of requests to a provider, for all workers together."""
-
-    async def take(self, provider: str) -> float:
-        """Take one request's place.
-
-        Returns:
-            0 when it may be sent now; else seconds until a place is likely, and none was taken.
-        """
+    def settle_soon(self, passage: Passage, admission: Admission, tokens: int) -> None:
+        """Tell how many tokens it did use; returns at once."""

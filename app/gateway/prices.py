@@ -68,7 +68,19 @@ def _kinds(rates: Rates) -> tuple[Decimal, ...]:
     return (rates.input, rates.output, rates.cache_write_5m, rates.cache_write_1h, rates.cache_read)
 
 
-def most_prompt_tokens(messages: Sequence[Mapping[str, Any]], schema: Mapping[str, Any] | None = None) -> int:
+@dataclass(frozen=True)
+class Worst:
+    """The most a request can cost, and how many tokens it will hardly pass."""
+
+    cost_usd: Decimal
+    likely_tokens: int
+
+
+def most_prompt_tokens(
+    messages: Sequence[Mapping[str, Any]],
+    schema: Mapping[str, Any] | None = None,
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> int:
     """Bound the tokens of a prompt from above.
 
     A token of the vendors' byte-level vocabularies covers a byte or more, so the bytes are a bound that holds for
@@ -77,27 +89,36 @@ def most_prompt_tokens(messages: Sequence[Mapping[str, Any]], schema: Mapping[st
     Args:
         messages: as in `ChatRequest.messages`.
         schema: travels with the prompt and is charged like it.
+        tools: the same.
     """
     total = REQUEST_TOKENS + (len(repr(schema).encode()) if schema is not None else 0)
+    for tool in tools:
+        total += MESSAGE_TOKENS + len(repr(tool).encode())
     for message in messages:
         total += MESSAGE_TOKENS + _content_tokens(message.get("content", ""))
+        if message.get("tool_calls"):
+            total += len(repr(message["tool_calls"]).encode())
     return total
 
 
 def _content_tokens(content: Any) -> int:
     if isinstance(content, str):
-        return len(content.encode("utf-8", "surrogatepass"))
-    return sum(
-        IMAGE_TOKENS if part.get("type") == "image" else _content_tokens(part.get("text", "")) for part in content
-    )
+        return _bytes_of(content)
+    return sum(IMAGE_TOKENS if part.get("type") == "image" else _bytes_of(part.get("text", "")) for part in content)
 
 
-def worst_cost_usd(prices: Prices, request: ChatRequest) -> Decimal:
+def _bytes_of(text: str) -> int:
+    # An ASCII text, the usual one, is measured without a copy of it.
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def worst_cost(prices: Prices, request: ChatRequest) -> Worst:
     """Say what a request can cost at most: the whole prompt at its dearest kind, the output at its limit."""
-    prompt = most_prompt_tokens(request.messages, request.response_schema)
+    prompt = most_prompt_tokens(request.messages, request.response_schema, request.tools)
     rates = prices.worst_rates(prompt)
     dollars = (rates.dearest_input * prompt + rates.output * request.max_tokens) / MILLION
-    return dollars.quantize(MILLIONTH, rounding=ROUND_CEILING)
+    likely = -(-prompt // CHARACTERS_A_TOKEN) + request.max_tokens
+    return Worst(dollars.quantize(MILLIONTH, rounding=ROUND_CEILING), likely)
 
 
 def cost_usd(prices: Prices, usage: Usage) -> Decimal:

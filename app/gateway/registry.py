@@ -76,10 +76,24 @@ class Provider:
 
 @dataclass(frozen=True)
 class RateLimit:
-    """A provider's rate; 0 a minute is no limit. `burst` requests may go at once."""
+    """A provider's rate; 0 a minute is no limit. At most `burst` requests go at once."""
 
     requests_per_minute: int = 0
     burst: int = 10
+    tokens_per_minute: int = 0
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is anything to keep to."""
+        return self.requests_per_minute > 0 or self.tokens_per_minute > 0
+
+    def overridden(self, requests: int | None, tokens: int | None) -> RateLimit:
+        """Put other numbers in place of these; None leaves one."""
+        return RateLimit(
+            self.requests_per_minute if requests is None else requests,
+            self.burst,
+            self.tokens_per_minute if tokens is None else tokens,
+        )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,12 @@ RATE_KEYS = {
     "cache_write_1h": "cache_write_1h",
     "cache_read": "cache_read",
 }
+RATE_WORDS = {
+    "requests_per_minute": ("requests_per_minute", "requestsPerMinute", "rpm"),
+    "tokens_per_minute": ("tokens_per_minute", "tokensPerMinute", "tpm"),
+    "burst": ("burst", "burst_size", "burstSize"),
+}
+"""Spellings that files of this kind are written in."""
 TRIES = {"transient": 5, "resource": 2, "logical": 3, "persistent": 1, "fatal": 0}
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{2,}")
@@ -90,6 +96,13 @@ class _Reader:
         except (ValueError, TypeError, InvalidOperation) as error:
             self.problems.append(f"{place}.{key}={raw[key]!r}: {error}")
             return default
+
+    def _first(
+        self, raw: Mapping[str, Any], keys: tuple[str, ...], place: str, read: Callable[[Any], Any], default: Any
+    ) -> Any:
+        """Read the first of several spellings that is there."""
+        key = next((key for key in keys if raw.get(key) is not None), keys[0])
+        return self._value(raw, key, place, read, default)
 
     def variables(self, value: Any, place: str) -> tuple[str, ...]:
         names = value if isinstance(value, list) else [value]
@@ -173,8 +186,9 @@ class _Reader:
                 self.problems.append(f"{place} is not one of api_keys: {', '.join(providers)}")
             inside = self.mapping(value, place)
             limits[name] = RateLimit(
-                self._value(inside, "requests_per_minute", place, _whole(0), 0),
-                self._value(inside, "burst", place, _whole(1), 10),
+                self._first(inside, RATE_WORDS["requests_per_minute"], place, _whole(0), 0),
+                self._first(inside, RATE_WORDS["burst"], place, _whole(1), 10),
+                self._first(inside, RATE_WORDS["tokens_per_minute"], place, _whole(0), 0),
             )
         return limits
 

@@ -1,4 +1,4 @@
-"""Ask a model by its logical name: limit, breaker, ledger, vendor, ledger, in this order.
+"""Ask a model by its logical name: gate, ledger, vendor, ledger, in this order.
 
 One call goes at most once to each model along its route, repairs aside. Back-off is the engine's: an error that may
 pass is raised, and the step is parked. An answer that was paid for is found in the ledger and used, whatever limits and
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from app.errors import FatalError, PersistentError, StepError, StepParked
 from app.gateway.exchange import Doors, Exchange, PassedOver
 from app.gateway.model import ModelAnswer, ModelCall
-from app.gateway.ports import Breaker, CallLedger, ChatProvider, Limiter, OnText
+from app.gateway.ports import CallLedger, ChatProvider, Gate, OnText
 from app.gateway.registry import Registry, Route
 from app.gateway.rendering import config_problems
 
@@ -32,8 +32,7 @@ class Gateway:
     Args:
         registry: the models.
         providers: the vendors that are configured, by their names in the registry.
-        breaker: shared memory of what fails.
-        limiter: shared rates.
+        gate: shared memory of what fails, and of rates.
         today: the date on which offers retire.
     """
 
@@ -42,12 +41,11 @@ class Gateway:
         registry: Registry,
         providers: Mapping[str, ChatProvider],
         *,
-        breaker: Breaker,
-        limiter: Limiter,
+        gate: Gate,
         today: Callable[[], dt.date] = utc_today,
     ) -> None:
         self._registry = registry
-        self._doors = Doors(providers, breaker, limiter)
+        self._doors = Doors(providers, gate, registry.version)
         self._today = today
 
     async def complete(self, call: ModelCall, ledger: CallLedger, on_text: OnText | None = None) -> ModelAnswer:

@@ -13,6 +13,7 @@ from app.gateway.ports import ReservedCall
 if TYPE_CHECKING:
     from app.errors import StepError
     from app.gateway.model import Usage
+    from app.gateway.ports import CallEntry
     from app.runs.claimed import Claimed
     from app.runs.journal import JournalWriter
 
@@ -33,13 +34,16 @@ class StepLedger:
         step: whose calls these are.
         caps: limits of the day.
         part: which of the step's questions this ledger asks; a step that asks one has part 0.
+        aside: who asks beside the step's own work; empty for the step itself. Where money does not suffice for such a
+            question it is left out: neither the step nor its run waits.
     """
 
-    def __init__(self, journal: JournalWriter, step: Claimed, caps: DayCaps, *, part: int = 0) -> None:
+    def __init__(self, journal: JournalWriter, step: Claimed, caps: DayCaps, *, part: int = 0, aside: str = "") -> None:
         self._journal = journal
         self._step = step
         self._caps = {"day_cap_usd": _text(caps.day_usd), "owner_cap_usd": _text(caps.owner_usd)}
         self._part = part
+        self._aside = aside
         self._replace = False
         self._stored: list[dict[str, Any]] | None = None
 
@@ -58,17 +62,21 @@ class StepLedger:
         calls: list[dict[str, Any]] = answer["calls"]
         return calls
 
-    async def reserve(
-        self, ordinal: int | None, provider: str, model: str, request: dict[str, Any], estimate_usd: Decimal
-    ) -> ReservedCall:
+    @property
+    def run(self) -> str:
+        """The run, which takes turns with others where a rate is kept."""
+        return self._step.run_id
+
+    @property
+    def ticket(self) -> str:
+        """The question, the same in every try."""
+        return f"{self._step.run_id}/{self._step.key}/{self._part}"
+
+    async def reserve(self, entry: CallEntry) -> ReservedCall:
         """Reserve the worst case and write the call before it is sent.
 
         Args:
-            ordinal: None for the step's next one; the journal counts them.
-            provider: the vendor.
-            model: the logical name.
-            request: JSON, what would be sent.
-            estimate_usd: the worst case.
+            entry: what would be sent, and what it costs at most.
 
         Returns:
             The ordinal, and the request to send: the stored one where this is a second try.
@@ -76,15 +84,15 @@ class StepLedger:
         Raises:
             StepParked: money does not suffice, or the step is no longer ours; the journal has parked it already.
         """
-        del ordinal  # counted under the run's lock, where two can never be the same
         answer = await self._journal.write(
             self._step.operation(
                 "reserve_call",
-                provider=provider,
-                model=model,
+                provider=entry.provider,
+                model=entry.model,
                 agent=self._step.task.target if self._step.task.kind == "agent" else "",
-                request=request,
-                estimate_usd=str(estimate_usd),
+                request=entry.request,
+                estimate_usd=str(entry.estimate_usd),
+                price_version=entry.price_version,
                 part=self._part,
                 replace=self._replace,
                 **self._caps,
@@ -94,8 +102,12 @@ class StepLedger:
             raise StepParked("budget" if answer.get("parked") else "fenced")
         self._replace = False
         cost = answer.get("cost_usd")
+        # The journal gives a request back only where it keeps another: a long one is not read and written for nothing.
         return ReservedCall(
-            answer["ordinal"], answer["request"], answer.get("answer"), None if cost is None else Decimal(str(cost))
+            answer["ordinal"],
+            answer.get("request", entry.request),
+            answer.get("answer"),
+            None if cost is None else Decimal(str(cost)),
         )
 
     async def answer(self, ordinal: int, response: dict[str, Any], usage: Usage, cost_usd: Decimal) -> None:

@@ -13,11 +13,15 @@ declare
     v_name text;
     v_cap numeric;
     v_short text;
-    v_request jsonb := p_op -> 'request';
+    v_request jsonb;
     v_ordinal int;
+    v_aside boolean := coalesce((p_op ->> 'aside')::boolean, false);
 begin
     select * into v_run from runs where run_id = (p_op ->> 'run')::uuid;
-    if v_run.cancel_requested then
+    if v_run.cancel_requested and v_aside then
+        answer := '{"fenced": true}'::jsonb;
+        return;
+    elsif v_run.cancel_requested then
         -- Not even this one call more; the step learns of the end by finding that it is no longer its own.
         fx := batuta_end_step(fx, v_run.run_id, v_key, 'cancelled', null, null, 'run cancelled');
         answer := '{"fenced": true}'::jsonb;
@@ -66,7 +70,11 @@ begin
             end if;
         end loop;
     end if;
-    if v_short is not null then
+    if v_short is not null and v_aside then
+        -- A question beside the step's own work is left out: neither the step nor its run waits for money because of it.
+        answer := jsonb_build_object('parked', true, 'budget', v_short);
+        return;
+    elsif v_short is not null then
         fx := batuta_park(fx, p_op || jsonb_build_object('reason', 'budget', 'delay_s', null));
         -- Calls under way are reserved at their worst and mostly cost less: while there are any, the step only waits
         -- for one of them to settle.
@@ -77,13 +85,19 @@ begin
         return;
     end if;
     update runs set reserved_usd = reserved_usd + v_estimate where run_id = v_run.run_id;
-    update steps set rendered = coalesce(rendered, p_op -> 'rendered'), model = p_op ->> 'model'
-        where run_id = v_run.run_id and key = v_key;
+    if not v_aside then
+        update steps set rendered = coalesce(rendered, p_op -> 'rendered'), model = p_op ->> 'model'
+            where run_id = v_run.run_id and key = v_key;
+    end if;
     insert into calls (run_id, step_key, ordinal, part, owner, kind, provider, model, agent, status, request, estimate_usd,
             price_version, day)
         values (v_run.run_id, v_key, v_ordinal, coalesce((p_op ->> 'part')::int, 0), v_run.owner, v_run.kind, p_op ->> 'provider', p_op ->> 'model',
-            coalesce(p_op ->> 'agent', ''), 'sent', v_request, v_estimate, coalesce(p_op ->> 'price_version', ''), v_day);
-    answer := jsonb_build_object('ordinal', v_ordinal, 'request', v_request);
+            coalesce(p_op ->> 'agent', ''), 'sent', coalesce(v_request, p_op -> 'request'), v_estimate, coalesce(p_op ->> 'price_version', ''), v_day);
+    -- A request goes back only where it is another than was given: the given one may be long.
+    answer := jsonb_build_object('ordinal', v_ordinal);
+    if v_request is not null then
+        answer := answer || jsonb_build_object('request', v_request);
+    end if;
 end $$;
 
 

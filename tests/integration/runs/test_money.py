@@ -27,7 +27,7 @@ def test_a_call_is_written_before_it_is_sent_and_answered_in_its_place(desk: Des
     run_id = desk.submit([inline(ask("a"))], max_cost_usd="1")
     hand = desk.hand()
     step = hand.must_claim(run_id, "a")
-    assert hand.reserve(step, "0.4") == {"ordinal": 1, "request": {"n": 1}}
+    assert hand.reserve(step, "0.4") == {"ordinal": 1}  # the request is to be sent as it was given
     row = desk.run_row(run_id)
     assert (row.spent_usd, row.reserved_usd) == (0, Decimal("0.4"))
     usage = {"input_tokens": 10, "output_tokens": 5, "cache_read_tokens": 3}
@@ -104,7 +104,7 @@ def test_an_unusable_answer_is_rejected_and_stays_paid_and_the_next_ordinal_asks
     hand.reserve(step, "0.4")
     hand.answer(step, 1, "0.1")
     hand.answer(step, 1, "0", status="rejected", error={"message": "no JSON"})
-    assert hand.reserve(step, "0.4", request={"n": 2}, replace=True) == {"ordinal": 2, "request": {"n": 2}}
+    assert hand.reserve(step, "0.4", request={"n": 2}, replace=True) == {"ordinal": 2}
     hand.answer(step, 2, "0.2")
     assert [row[2] for row in calls(desk, run_id)] == ["rejected", "answered"]
     assert desk.run_row(run_id).spent_usd == Decimal("0.3")

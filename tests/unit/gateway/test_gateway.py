@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from app.errors import FatalError, LogicalError, PersistentError, ResourceError, StepError, StepParked, TransientError
-from app.gateway.fakes import FakeLedger, LocalBreaker, NoLimit, Said, ScriptedProvider
+from app.gateway.fakes import FakeLedger, LocalGate, Said, ScriptedProvider
 from app.gateway.model import ChatAnswer, ChatRequest, ModelAnswer, ModelCall, Usage
-from app.gateway.ports import Admission, OnText
+from app.gateway.ports import Admission, OnText, Passage
 from app.gateway.registry import Registry
 from app.gateway.registry_file import load_registry
 from app.gateway.service import Gateway
@@ -51,9 +51,9 @@ class World:
         self.openai = ScriptedProvider(list(says) or ["ok"])
         self.other = ScriptedProvider(other or ["ok"], name="other")
         providers = {"openai": self.openai} if other is None else {"openai": self.openai, "other": self.other}
-        self.breaker = LocalBreaker()
+        self.gate = LocalGate()
         self.ledger = FakeLedger()
-        self.gateway = Gateway(registry(), providers, breaker=self.breaker, limiter=NoLimit(), today=lambda: TODAY)
+        self.gateway = Gateway(registry(), providers, gate=self.gate, today=lambda: TODAY)
 
     def ask(self, model: str = "strong", prompt: str = "hello", **more: Any) -> ModelAnswer:
         return asyncio.run(self.gateway.complete(ModelCall(model, prompt, **more), self.ledger))
@@ -142,7 +142,7 @@ def test_a_config_nobody_can_use_is_fatal_and_costs_nothing(config: dict[str, An
 
 
 def test_a_model_nobody_serves_is_not_configured_and_names_the_variable() -> None:
-    gateway = Gateway(registry(), {}, breaker=LocalBreaker(), limiter=NoLimit(), today=lambda: TODAY)
+    gateway = Gateway(registry(), {}, gate=LocalGate(), today=lambda: TODAY)
 
     with pytest.raises(PersistentError, match="OPENAI_API_KEY") as caught:
         asyncio.run(gateway.complete(ModelCall("weak", "x"), FakeLedger()))
@@ -248,20 +248,33 @@ def test_a_success_between_failures_starts_the_count_anew() -> None:
     assert world.ask("weak").output == "ok again"
 
 
-def test_a_full_rate_parks_the_step_before_money_is_set_aside() -> None:
-    class Busy:
-        async def take(self, provider: str) -> float:
-            return 2.5
-
+def test_a_long_wait_for_the_rate_parks_the_step_before_money_is_set_aside() -> None:
     world = World()
-    world.gateway = Gateway(
-        registry(), {"openai": world.openai}, breaker=world.breaker, limiter=Busy(), today=lambda: TODAY
-    )
+    world.gate.waits = [40.0]
 
     parked = world.fail(StepParked)
 
-    assert (parked.reason, parked.delay_s) == ("rate", 2.5)
+    # A little early: parked steps are looked at every two seconds.
+    assert (parked.reason, parked.delay_s) == ("rate", 38.0)
     assert world.ledger.rows == []
+
+
+def test_a_short_wait_for_the_rate_is_slept_through_and_the_question_keeps_its_ticket() -> None:
+    world = World()
+    world.gate.waits = [0.01, 0.01]
+
+    assert world.ask().output == "ok"
+    assert {passage.ticket for passage in world.gate.entered} == {world.ledger.ticket}
+    assert len(world.gate.entered) == 3
+
+
+def test_the_gate_learns_how_many_tokens_were_used() -> None:
+    world = World()
+
+    world.ask(prompt="x" * 400)
+
+    assert 200 <= world.gate.entered[0].tokens <= 230  # a quarter of the characters, and the answer's limit of 100
+    assert world.gate.settled == [15]
 
 
 def test_a_spent_budget_parks_the_step_before_anything_is_sent() -> None:
@@ -273,16 +286,14 @@ def test_a_spent_budget_parks_the_step_before_anything_is_sent() -> None:
 
 
 def test_a_probe_that_has_no_money_is_given_back() -> None:
-    class Probing(LocalBreaker):
-        async def admit(self, provider: str, model: str) -> Admission:
+    class Probing(LocalGate):
+        async def enter(self, passage: Passage) -> Admission:
             return Admission(allowed=True, probe=True)
 
     world = World()
     probing = Probing()
     world.ledger.budget_usd = Decimal(0)
-    world.gateway = Gateway(
-        registry(), {"openai": world.openai}, breaker=probing, limiter=NoLimit(), today=lambda: TODAY
-    )
+    world.gateway = Gateway(registry(), {"openai": world.openai}, gate=probing, today=lambda: TODAY)
 
     world.fail(StepParked)
 
@@ -304,7 +315,7 @@ def test_an_answer_of_an_earlier_try_is_used_and_not_bought_again() -> None:
 def test_a_paid_answer_is_used_although_the_breaker_is_open() -> None:
     world = World("first")
     world.ask()
-    world.breaker.reasons["openai", ""] = "quota"
+    world.gate.reasons["openai", ""] = "quota"
     world.ledger = world.ledger.retry()
 
     assert world.ask().output == "first"
@@ -429,9 +440,7 @@ def test_a_call_that_is_cancelled_leaves_no_open_row() -> None:
             await asyncio.sleep(60)
             raise AssertionError
 
-    world.gateway = Gateway(
-        registry(), {"openai": Hanging()}, breaker=world.breaker, limiter=NoLimit(), today=lambda: TODAY
-    )
+    world.gateway = Gateway(registry(), {"openai": Hanging()}, gate=world.gate, today=lambda: TODAY)
 
     async def run() -> None:
         async with asyncio.timeout(0.02):

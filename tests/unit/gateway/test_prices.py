@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.gateway.model import ChatRequest, Usage, add_usage
-from app.gateway.prices import IMAGE_TOKENS, Prices, Rates, cost_usd, most_prompt_tokens, worst_cost_usd
+from app.gateway.prices import IMAGE_TOKENS, Prices, Rates, cost_usd, most_prompt_tokens, worst_cost
 
 RATES = Rates(*(Decimal(text) for text in ("2", "10", "2.5", "4", "0.1")))
 PRICES = Prices(RATES)
@@ -79,14 +79,14 @@ def test_no_answer_costs_more_than_was_set_aside_for_it(
     parts = [tokens * share // (sum(shares) or 1) for share in shares]
     usage = Usage(parts[0], max_tokens * used // 100, parts[1], parts[2], parts[3])
 
-    assert cost_usd(prices, usage) <= worst_cost_usd(prices, asked)
+    assert cost_usd(prices, usage) <= worst_cost(prices, asked).cost_usd
 
 
 def test_the_schema_is_paid_for_like_the_prompt() -> None:
     plain = request("hello")
     structured = ChatRequest(**{**vars(plain), "response_schema": {"type": "object", "description": "x" * 1000}})
 
-    assert worst_cost_usd(PRICES, structured) > worst_cost_usd(PRICES, plain)
+    assert worst_cost(PRICES, structured).cost_usd > worst_cost(PRICES, plain).cost_usd
 
 
 def test_usages_add_up_by_kind_and_the_vendor_s_cost_only_when_both_are_known() -> None:
