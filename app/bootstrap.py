@@ -41,7 +41,7 @@ from app.learning.assignment_training import AssignmentTraining, answer_assignme
 from app.learning.preference import PreferenceLearner
 from app.learning.service import ScorerRegistry
 from app.learning.store import PgVersions
-from app.providers.assembly import SUPPORTED, build_providers
+from app.providers.assembly import SUPPORTED, Vendors, build_vendors
 from app.runs.answers import Answers
 from app.runs.celery_sender import CelerySender, RedisQueueDepths
 from app.runs.explaining import ModelFailureExplainer, RedisExplanationQuota
@@ -210,7 +210,7 @@ class Application:
     @cached_property
     def providers(self) -> dict[str, ChatProvider]:
         """The vendors that are configured, by their names in the registry."""
-        return build_providers(self.settings.models)
+        return self.vendors.chat
 
     @cached_property
     def addons(self) -> Addons:
@@ -273,6 +273,11 @@ class Application:
             missing = self.registry.missing_variables(task.target, self.providers, SUPPORTED)
             found.update(dict.fromkeys(missing))
         return list(found)
+    def vendors(self) -> Vendors:
+        """What the configured vendors can do."""
+        return build_vendors(self.settings.models)
+
+    @property
 
     def estimate(self, workflow: Workflow) -> Estimate:
         """Estimate what a document would cost and take."""

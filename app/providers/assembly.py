@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app.gateway.ports import ChatProvider
+    from app.gateway.ports import BatchProvider, ChatProvider, EmbeddingProvider
     from app.settings import ModelSettings
 
 SUPPORTED = ("openai", "openrouter", "anthropic", "google_ai")
@@ -13,29 +14,49 @@ SUPPORTED = ("openai", "openrouter", "anthropic", "google_ai")
 GOOGLE_CHAT_PATH = "/v1beta/openai/"
 
 
-def build_providers(models: ModelSettings) -> dict[str, ChatProvider]:
+@dataclass(frozen=True)
+class Vendors:
+    """What each configured vendor can do, by its name in the registry."""
+
+    chat: dict[str, ChatProvider] = field(default_factory=dict)
+    embedding: dict[str, EmbeddingProvider] = field(default_factory=dict)
+    batch: dict[str, BatchProvider] = field(default_factory=dict)
+
+
+def build_vendors(models: ModelSettings) -> Vendors:
     """Make every vendor that has a key; OpenAI's wire needs none where a server of one's own has an address.
 
     Args:
         models: keys and addresses.
-
-    Returns:
-        By their names in the registry; empty when nothing is configured.
     """
-    providers: dict[str, ChatProvider] = {}
+    vendors = Vendors()
     if models.openai_api_key or models.openai_base_url:
-        providers["openai"] = _openai_compatible("openai", models.openai_api_key, models.openai_base_url)
+        _add_openai(vendors, models)
     if models.openrouter_api_key:
-        providers["openrouter"] = _openai_compatible(
-            "openrouter", models.openrouter_api_key, models.openrouter_base_url
+        from app.providers.openrouter import openrouter
+
+        vendors.chat["openrouter"] = openrouter(api_key=models.openrouter_api_key, base_url=models.openrouter_base_url)
+    if models.anthropic_api_key:
+        from app.providers.anthropic_messages import AnthropicMessages
+
+        anthropic = AnthropicMessages(
+            name="anthropic", api_key=models.anthropic_api_key, base_url=models.anthropic_base_url
         )
+        vendors.chat["anthropic"] = anthropic
     if models.google_ai_api_key:
+        from app.providers.google_chat import google_chat
+
         address = models.google_ai_base_url.rstrip("/") + GOOGLE_CHAT_PATH
-        providers["google_ai"] = _openai_compatible("google_ai", models.google_ai_api_key, address)
-    return providers
+        vendors.chat["google_ai"] = google_chat(api_key=models.google_ai_api_key, base_url=address)
+    return vendors
 
 
-def _openai_compatible(name: str, api_key: str, base_url: str) -> ChatProvider:
+def _add_openai(vendors: Vendors, models: ModelSettings) -> None:
+    from app.providers.openai_batches import OpenAIBatches
     from app.providers.openai_compatible import OpenAICompatible
+    from app.providers.openai_embeddings import OpenAIEmbeddings
 
-    return OpenAICompatible(name=name, api_key=api_key, base_url=base_url)
+    chat = OpenAICompatible(name="openai", api_key=models.openai_api_key, base_url=models.openai_base_url)
+    vendors.chat["openai"] = chat
+    vendors.embedding["openai"] = OpenAIEmbeddings(chat.connection)
+    vendors.batch["openai"] = OpenAIBatches(chat.connection)
