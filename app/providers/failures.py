@@ -1,0 +1,114 @@
+"""What goes wrong between us and any vendor, whichever SDK it is asked through."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+import aiohttp
+import httpx2
+
+from app.errors import ResourceError, StepError, TransientError
+from app.gateway.model import Blame
+
+Failure = TypeVar("Failure", bound=StepError)
+LONGEST_MESSAGE = 500
+_NEVER_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+)
+
+
+def marked(error: Failure, *, blame: Blame = Blame.MODEL, sent: bool = False) -> Failure:
+    """Say with an error whose fault it is, and whether the vendor may have done the work."""
+    error.details.update({"sent": sent, "blame": blame.value})
+    return error
+
+
+def unreadable(provider: str, reason: str) -> StepError:
+    """Make the error of a 200 that is not the wire's JSON, such as a proxy's page."""
+    words = f"{provider} answered something that is not its wire: {reason}"
+    return marked(TransientError(words, code="unreadable_answer"), sent=True)
+
+
+def cut_short(provider: str, *, begun: bool) -> StepError:
+    """Make the error of a stream that ended before its answer did."""
+    words = "in the middle of its answer" if begun else "without an answer"
+    return marked(TransientError(f"{provider} ended its stream {words}.", code="cut_short"), sent=True)
+
+
+def unsendable(provider: str, kind: type[Failure], reason: str, *, code: str = "unsendable") -> Failure:
+    """Make the error of a request that we do not even send."""
+    return marked(kind(f"{provider} was not asked: {reason}.", code=code), sent=False, blame=Blame.NONE)
+
+
+def from_connection(provider: str, error: BaseException, *, timed_out: bool = False) -> StepError:
+    """Tell a server that could not be reached from one that went silent, or away, with our request in its hands.
+
+    Args:
+        provider: for the message.
+        error: what the transport raised; what aiohttp said underneath decides, for the transports of the SDKs
+            do not agree on what to call a dropped connection.
+        timed_out: the SDK says that it was a timeout.
+    """
+    causes = list(_causes(error))
+    beneath = [cause for cause in causes if isinstance(cause, aiohttp.ClientError)]
+    if any(isinstance(cause, _NEVER_SENT) for cause in causes) or (
+        not beneath and any(isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout) for cause in causes)
+    ):
+        return marked(TransientError(f"{provider} cannot be reached.", code="network"))
+    dropped = any(not isinstance(cause, TimeoutError) for cause in beneath)
+    if not dropped and (
+        timed_out or any(isinstance(cause, httpx2.TimeoutException | TimeoutError) for cause in causes)
+    ):
+        return marked(ResourceError(f"{provider} did not answer in time.", code="timeout"), sent=True)
+    return marked(TransientError(f"{provider} closed the connection before it answered.", code="network"), sent=True)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Read how long a vendor asks to wait: `retry-after-ms`, else `retry-after` in seconds or as a date.
+
+    Returns:
+        Seconds, 0 or more; None when nothing readable was said.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    raw = headers.get("retry-after")
+    seconds = _number(raw)
+    if seconds is not None or raw is None:
+        return seconds
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(raw).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _number(raw: str | None) -> float | None:
+    try:
+        value = float(raw) if raw is not None else None
+    except ValueError:
+        return None
+    return value if value is not None and 0 <= value < float("inf") else None
+
+
+def slug(code: str) -> str:
+    """Make a stable code of a vendor's word; empty stays empty."""
+    return "".join(character if character.isalnum() else "_" for character in code.lower())[:64].strip("_")
+
+
+def brief(error: BaseException) -> str:
+    """Give an error's first line."""
+    return str(error).splitlines()[0][:LONGEST_MESSAGE] if str(error) else type(error).__name__
