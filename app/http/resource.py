@@ -72,6 +72,7 @@ class Route:
         headers: schema of headers it reads, besides those every POST reads.
         paged: answers with `X-Pagination`.
         starts_run: understands `Prefer`, and may answer 202.
+        keeps_key: the view honours the `Idempotency-Key` itself, in the transaction of what it does.
         also: other statuses it answers, with their schemas.
         problems: statuses it may answer besides those that follow from the rest.
         secrets: fields of the answer that are shown once and not kept for a repeated key.
@@ -88,6 +89,7 @@ class Route:
     headers: type[Schema] | None = None
     paged: bool = False
     starts_run: bool = False
+    keeps_key: bool = False
     also: Mapping[int, type[Schema]] = field(default_factory=dict)
     problems: tuple[int, ...] = ()
     secrets: tuple[str, ...] = ()
@@ -193,7 +195,7 @@ def _prepare(route: Route, view: Callable[..., Any]) -> Any:
         given = dict(zip(names, parsed, strict=True))
         if route.method == "POST":
             g.idempotency_key = given.pop("headers").get("idempotency_key")
-        if route.method != "POST" or route.starts_run:
+        if route.method != "POST" or route.starts_run or route.keeps_key:
             return as_response(view(**given, **path), route.status)
         return answer_keyed(partial(_call, view, route.status, {**given, **path}), route.secrets)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from app.http.answers import answer_json
 from app.http.application import application
-from app.http.keys import REPLAYED, keyed_request
+from app.http.keys import REPLAYED, keyed_request, replay
 from app.http.problems import BROKER_AWAY
 from app.http.waiting import answer_run
 from app.idempotency.model import Outcome
@@ -58,6 +60,31 @@ def start_and_answer(start: Start, default_wait_s: float) -> Response:
     check_capacity()
     begun = start(None)
     return answer_run(begun.started.run_id, begun.started.status, default_wait_s, begun.extra)
+
+
+def start_and_go_on(start: Start) -> Response:
+    """Start a run that nobody waits for, once per key, and answer with what `Begun.extra` says of it.
+
+    Args:
+        start: as for `start_and_answer`.
+
+    Raises:
+        ConflictError: the key was used with another body.
+    """
+    keyed = keyed_request()
+    if keyed is None:
+        return answer_json(start(None).extra)
+    mine: list[Begun] = []
+
+    def once(connection: Connection) -> Outcome:
+        begun = start(connection)
+        mine.append(begun)
+        return Outcome(run_id=begun.started.run_id, status=HTTPStatus.OK, response=begun.extra)
+
+    outcome = application().idempotency.start_once(keyed, once)
+    for begun in mine:
+        application().runs.publish(begun.started)
+    return answer_json(mine[0].extra) if mine else replay(outcome)
 
 
 def check_capacity() -> None:

@@ -11,7 +11,7 @@ from app.http.application import application, identity
 from app.http.options import RunOptions, read_options
 from app.http.resource import Resource, Route, Rule
 from app.http.schemas import IgnoredBodySchema, NoBodySchema, PageQuerySchema
-from app.http.starting import Begun, start_and_answer
+from app.http.starting import Begun, start_and_answer, start_and_go_on
 from app.http.studio_schemas import (
     BatchAnswerSchema,
     BatchSchema,
@@ -111,16 +111,17 @@ def record_like_event(body: dict[str, Any]) -> dict[str, Any]:
         method="POST",
         body=RetrainRequestSchema,
         answer=RetrainAnswerSchema,
+        keeps_key=True,
         problems=(409,),
         rule=USERS,
     )
 )
-def trigger_retrain(body: dict[str, Any]) -> Response | dict[str, Any]:
+def trigger_retrain(body: dict[str, Any]) -> Response:
     """Start a learning cycle in the background, however many likes there are; 409 while one runs."""
     options, studio = _read_options(body), application().studio
     if options.dry_run:
         return answer_estimate(studio.plan_learning_cycle())
-    return studio.trigger_retrain(_start_options(options))
+    return start_and_go_on(partial(_trigger, _start_options(options)))
 
 
 @resource.serves(
@@ -212,6 +213,12 @@ def decline_idea(idea_id: str, body: dict[str, Any]) -> dict[str, Any]:
 def _start(start: StartBatch, asked: Asked, options: RunOptions, connection: Connection | None) -> Begun:
     batch = start(asked, _start_options(options), connection)
     return Begun(batch.started, publishes=not batch.joined, extra={"joined": True} if batch.joined else {})
+
+
+def _trigger(options: StartOptions, connection: Connection | None) -> Begun:
+    started = application().studio.trigger_retrain(options, connection)
+    said = {"status": "triggered", "message": "Learning cycle started in background", "task_id": started.run_id}
+    return Begun(started, extra=said)
 
 
 def _start_options(options: RunOptions) -> StartOptions:

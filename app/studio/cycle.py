@@ -98,22 +98,30 @@ class LearningCycles:
                 counts.append(LikeCount(last.likes, last.at_last_try, "duplicate"))
         return counts
 
-    def trigger(self, options: StartOptions) -> Started:
+    def trigger(self, options: StartOptions, connection: Connection | None = None) -> Started:
         """Start a cycle because somebody asked, however many likes there are.
+
+        Args:
+            options: owner and run options.
+            connection: a transaction to take part in; the caller publishes the start after its commit.
 
         Raises:
             ConflictError: one runs.
         """
-        pending: list[Started] = []
-        with self._store.engine.begin() as connection:
-            counters = self._locked(connection, pending)
-            running = counters.cycle_run_id
-            if running is None:
-                pending.append(self._begin(connection, counters.likes, _ASKED, options))
-        self._publish(pending)
-        if running is not None:
-            raise ConflictError("Retrain already in progress.", code="retrain_in_progress", task_id=running)
-        return pending[-1]
+        if connection is not None:
+            return self._trigger(connection, options)
+        with self._store.engine.begin() as own:
+            started = self._trigger(own, options)
+        self._runs.publish(started)
+        return started
+
+    def _trigger(self, connection: Connection, options: StartOptions) -> Started:
+        # When likes have queued for a next one, this is it: no other is begun here, so a refusal undoes nothing.
+        counters = self._closed(connection)
+        if counters.cycle_run_id is not None:
+            message = "Retrain already in progress."
+            raise ConflictError(message, code="retrain_in_progress", task_id=counters.cycle_run_id)
+        return self._begin(connection, counters.likes, _ASKED, options)
 
     def join_for_batch(self, batch_run_id: str, owner: str, *, forced: bool) -> Cycle | None:
         """Give the cycle that a batch waits for: its own, the running one, or a new one if forced or due.
@@ -198,8 +206,18 @@ class LearningCycles:
         self._store.cycles.reset(connection)
 
     def _locked(self, connection: Connection, pending: list[Started]) -> Counters:
-        """Lock the counters; a cycle whose run is no longer under way is closed first, and the next may begin."""
-        counters = self._store.cycles.lock(connection)
+        """Lock the counters; when the last cycle has ended and likes have queued for the next, that one begins."""
+        before = self._store.cycles.lock(connection)
+        counters = self._closed(connection, before)
+        if counters == before or not counters.reaches(self._threshold):
+            return counters
+        started = self._begin(connection, counters.likes, _QUEUED, StartOptions(SCHEDULE_OWNER))
+        pending.append(started)
+        return Counters(0, 0, started.run_id)
+
+    def _closed(self, connection: Connection, counters: Counters | None = None) -> Counters:
+        """Lock the counters, unless they are; a cycle whose run is no longer under way is closed."""
+        counters = counters or self._store.cycles.lock(connection)
         run_id = counters.cycle_run_id
         if run_id is None:
             return counters
@@ -210,11 +228,7 @@ class LearningCycles:
         if cycle is not None and not cycle.over:
             counters = self._store.cycles.end(connection, counters, _explain_death(status))
         self._store.cycles.close(connection)
-        if not counters.reaches(self._threshold):
-            return Counters(counters.likes, counters.at_last_try, None)
-        started = self._begin(connection, counters.likes, _QUEUED, StartOptions(SCHEDULE_OWNER))
-        pending.append(started)
-        return Counters(0, 0, started.run_id)
+        return Counters(counters.likes, counters.at_last_try, None)
 
     def _begin(
         self,

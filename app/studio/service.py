@@ -19,6 +19,7 @@ from app.errors import (
     StepError,
     StepParked,
 )
+from app.runs.model import Started
 from app.studio.agents import MARKS_KEPT, sync_catalogue
 from app.studio.cycle import LearningCycles
 from app.studio.cycle_document import build_learning_cycle
@@ -147,18 +148,17 @@ class StudioService:
         self._cycles.reset()
         return {"status": "reset", "likes_since_last_retrain": 0}
 
-    def trigger_retrain(self, options: StartOptions) -> dict[str, Any]:
+    def trigger_retrain(self, options: StartOptions, connection: Connection | None = None) -> Started:
         """Start a learning cycle now, however many likes there are.
+
+        Args:
+            options: owner and run options.
+            connection: a transaction to take part in; the caller publishes the start after its commit.
 
         Raises:
             ConflictError: one runs.
         """
-        started = self._cycles.trigger(options)
-        return {
-            "status": "triggered",
-            "message": "Learning cycle started in background",
-            "task_id": started.run_id,
-        }
+        return self._cycles.trigger(options, connection)
 
     def plan_learning_cycle(self) -> Workflow:
         """Write the document a learning cycle would run, for an estimate."""

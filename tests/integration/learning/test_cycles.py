@@ -258,15 +258,15 @@ def test_likes_of_an_imported_state_file_count_and_are_used(learning: Studio) ->
 
 def test_a_cycle_can_be_asked_for_and_a_second_is_refused(learning: Studio) -> None:
     like(learning, 1)
-    answer = learning.service.trigger_retrain(StartOptions("somebody"))
-    assert (answer["status"], answer["task_id"]) == ("triggered", learning.runs.published[0])
-    assert learning.runs.requests[answer["task_id"]].owner == "somebody"
+    started = learning.service.trigger_retrain(StartOptions("somebody"))
+    assert started.run_id == learning.runs.published[0]
+    assert learning.runs.requests[started.run_id].owner == "somebody"
     with pytest.raises(ConflictError) as raised:
         learning.service.trigger_retrain(LOCAL)
-    assert (raised.value.code, raised.value.details["task_id"]) == ("retrain_in_progress", answer["task_id"])
+    assert (raised.value.code, raised.value.details["task_id"]) == ("retrain_in_progress", started.run_id)
     learning.run_cycle()
     assert counters(learning) == (0, 1, 1, False)
-    assert learning.service.trigger_retrain(LOCAL)["status"] == "triggered"
+    assert learning.service.trigger_retrain(LOCAL).run_id == learning.store.cycles.peek()
 
 
 def test_training_goes_to_the_worker_that_does_nothing_else(learning: Studio) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import Counter
+from typing import Any
+
 import pytest
 
 from app.errors import InvalidError
-from tests.integration.studio.harness import Studio
+from tests.integration.studio.harness import MakeStudio, Studio
 
 
 def test_a_like_is_recorded_and_says_how_many_are_left(studio: Studio) -> None:
@@ -86,3 +91,53 @@ def test_the_status_has_every_field_callers_know_from_the_first_moment(studio: S
         "count": 0,
         "model_version": None,
     }
+
+
+def await_waiting(studio: Studio, count: int) -> None:
+    """Wait until so many likes wait behind the one that is being written."""
+    until = time.monotonic() + 10
+    while len(studio.cycles._likes._waiting) < count:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_likes_that_wait_for_the_counter_together_count_as_if_they_had_come_alone(make_studio: MakeStudio) -> None:
+    studio = make_studio(like_threshold=4)
+    answers: list[dict[str, Any]] = []
+
+    def send(record_id: str | None) -> None:
+        answers.append(studio.service.record_like({"record_id": record_id, "structure_id": 1}))
+
+    # Of twelve, one comes again; two name no record and count both.
+    records = [*(f"rec{at}" for at in range(9)), "rec3", None, None]
+    threads = [threading.Thread(target=send, args=(record_id,)) for record_id in records]
+    with studio.store.engine.begin() as connection:
+        studio.store.cycles.lock(connection)
+        for thread in threads:
+            thread.start()
+        await_waiting(studio, len(records) - 1)
+    for thread in threads:
+        thread.join()
+    statuses = Counter(answer["status"] for answer in answers)
+    assert statuses == {"recorded": 3, "threshold_reached": 1, "queued": 7, "duplicate": 1}
+    assert studio.rows("select count(*) from likes") == [(11,)]
+    assert studio.rows("select likes_taken, trigger from learning_cycles") == [(4, "likes")]
+    assert studio.rows("select count(*) from likes where cycle_run_id is null") == [(7,)]
+    assert studio.service.health()["likes_since_last_retrain"] == 7
+    counted = sorted(one["likes_since_last_retrain"] for one in answers if one["status"] != "duplicate")
+    assert counted == [1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7]
+    assert len(studio.runs.published) == 1
+
+
+def test_likes_that_come_side_by_side_share_a_transaction(make_studio: MakeStudio) -> None:
+    studio = make_studio(like_threshold=1000)
+    threads = [threading.Thread(target=studio.service.record_like, args=({"structure_id": at},)) for at in range(20)]
+    with studio.store.engine.begin() as connection:
+        studio.store.cycles.lock(connection)
+        for thread in threads:
+            thread.start()
+        await_waiting(studio, len(threads) - 1)
+    for thread in threads:
+        thread.join()
+    assert studio.rows("select count(*), count(distinct xmin::text) from likes") == [(20, 2)]
+    assert studio.service.health()["likes_since_last_retrain"] == 20
