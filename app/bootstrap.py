@@ -42,7 +42,7 @@ from app.learning.preference import PreferenceLearner
 from app.learning.service import ScorerRegistry
 from app.learning.store import PgVersions
 from app.providers.assembly import SUPPORTED, Vendors, build_vendors
-from app.runs.answers import Answers
+from app.runs.answers import Answers, answer_template
 from app.runs.celery_sender import CelerySender, RedisQueueDepths
 from app.runs.explaining import ModelFailureExplainer, RedisExplanationQuota
 from app.runs.ledger import DayCaps
@@ -62,7 +62,9 @@ from app.studio.cycle_document import answer_learning_cycle
 from app.tools.builtin import register_builtin_tools
 from app.workflows.addon import Addons, read_addons
 from app.workflows.catalog import Catalog
+from app.workflows.estimate import possible_tasks
 from app.workflows.spreads import Spread
+from app.workflows.template import Templates, read_templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,6 +220,11 @@ class Application:
         return read_addons()
 
     @cached_property
+    def templates(self) -> Templates:
+        """The documents that only need variables."""
+        return read_templates()
+
+    @cached_property
     def system_prompts(self) -> SystemPrompts:
         """What stands before every question to a model."""
         return SystemPrompts(self.registry, self.addons)
@@ -264,7 +271,7 @@ class Application:
         """Name the variables without which a document's model steps cannot run; empty when all can."""
         found: dict[str, None] = {}
         today = utc_today()
-        for task in workflow.tasks():
+        for task in possible_tasks(workflow):
             if (
                 task.kind != "model"
                 or self.registry.route(task.target, self.providers, today, task.fallback or None).targets
@@ -373,6 +380,7 @@ def build(settings: Settings) -> Application:
         if not value:
             raise NotConfiguredError(f"{name} is not set; `batuta up` brings servers along and sets it.", setting=name)
     application = Application(settings)
+    application.answers.register("template", answer_template)
     application.answers.register("daily_batch", answer_daily_batch)
     application.answers.register("manual_generation", answer_manual_generation)
     application.answers.register("learning_cycle", answer_learning_cycle)

@@ -10,7 +10,7 @@ from flask_smorest import Api
 
 from app import __version__
 from app.errors import StorageAwayError
-from app.http import assignments, health, identity, pages, problems, runs, studio, tokens, workflows
+from app.http import assignments, catalog, health, identity, pages, problems, runs, studio, tokens, workflows
 from app.http.application import EXTENSION
 from app.http.bodies import BODY_LENGTH_MAX
 from app.http.schemas import ProblemSchema
@@ -26,6 +26,7 @@ RESOURCES = (
     studio.resource,
     assignments.resource,
     workflows.resource,
+    catalog.resource,
     runs.resource,
     tokens.resource,
 )

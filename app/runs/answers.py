@@ -47,6 +47,11 @@ def answer_workflow(view: RunView) -> dict[str, Any]:
     }
 
 
+def answer_template(view: RunView) -> dict[str, Any]:
+    """Write a template's answer: a workflow's, and what was left out because nothing here can make it."""
+    return {**answer_workflow(view), "degraded": view.subject.get("degraded", [])}
+
+
 def errors_of(view: RunView) -> list[dict[str, Any]]:
     """List the steps that failed, and those that were skipped for want of them, in journal order."""
     return [*_failures(view), *_skips(view)]

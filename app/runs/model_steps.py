@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from app.runs.system_prompts import SystemPrompts
 
 
+MADE_KINDS = frozenset({"chat"})
+"""Kinds of models that a step can ask here; a template leaves out what others would make."""
+
+
 class GatewayModelSteps:
     """Turn a claimed step into one question, and its answer into the step's output.
 

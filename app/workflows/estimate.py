@@ -106,6 +106,12 @@ def estimate_workflow(workflow: Workflow, *, price: Figure, history: Figure, win
     return Estimate(tuple(steps), total_of(spent), total_of(taken))
 
 
+def possible_tasks(workflow: Workflow) -> tuple[Task, ...]:
+    """List the tasks whose `when` does not rule them out before anything has run."""
+    set_by_steps = frozenset(task.output_variable for task in workflow.tasks() if task.output_variable is not None)
+    return tuple(task for task in workflow.tasks() if not _ruled_out(task, workflow.variables, set_by_steps))
+
+
 def unset_names(workflow: Workflow) -> tuple[str, ...]:
     """Name what tasks read though no variable and no task sets it: such placeholders would stay as they are.
 
@@ -119,14 +125,18 @@ def unset_names(workflow: Workflow) -> tuple[str, ...]:
 
 def _count(task: Task, variables: Mapping[str, Any], set_by_steps: frozenset[str]) -> int:
     """Count the items of a task: 1 for one without, or with a list that only a step will make."""
-    if task.when is not None and not task.judged_per_item:
-        decided = set_by_steps.isdisjoint(names_in_condition(task.when))
-        if decided and not holds(task.when, variables):
-            return 0
+    if _ruled_out(task, variables, set_by_steps):
+        return 0
     items = task.for_each
     if isinstance(items, str) and set_by_steps.isdisjoint(names_in(items)):
         items = lookup(items[1:-1], variables)
     return len(items) if isinstance(items, list) else 1
+
+
+def _ruled_out(task: Task, variables: Mapping[str, Any], set_by_steps: frozenset[str]) -> bool:
+    if task.when is None or task.judged_per_item:
+        return False
+    return set_by_steps.isdisjoint(names_in_condition(task.when)) and not holds(task.when, variables)
 
 
 def _row(part: _Part, block: Block, window: int | None) -> StepEstimate:
