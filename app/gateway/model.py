@@ -28,7 +28,7 @@ class ModelCall:
 
     Args:
         model: logical name or alias.
-        prompt: the user's side.
+        prompt: the user's side; empty where the history ends with what is to be answered, such as a tool's result.
         system: instructions that come first, the same from call to call: vendors that keep a cache keep them there.
             Several parts are several places up to which a cache may reach, the most lasting first.
         history: earlier messages as in `ChatRequest.messages`, oldest first.

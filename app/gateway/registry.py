@@ -10,7 +10,7 @@ from typing import Any, Literal
 from app.errors import NotFoundError
 from app.gateway.prices import Prices
 
-Kind = Literal["chat", "image", "video"]
+Kind = Literal["chat", "image", "video", "embedding"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Offer:
         sampling: whether temperature and top_p may be sent.
         max_tokens_field: what the wire calls the limit of output.
         extra: wire parameters sent as they are.
+        cache_marks: the vendor keeps in its cache what is marked, and nothing else.
     """
 
     provider: str
@@ -36,6 +37,7 @@ class Offer:
     sampling: bool = True
     max_tokens_field: str = "max_tokens"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    cache_marks: bool = False
 
     def retired(self, today: dt.date) -> bool:
         """Say whether its day has come."""

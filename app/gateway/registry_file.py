@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from app.errors import SettingsError
 from app.gateway.prices import Prices, Rates
@@ -21,6 +21,7 @@ RATE_KEYS = {
     "cache_write_1h": "cache_write_1h",
     "cache_read": "cache_read",
 }
+KINDS = get_args(Kind)
 RATE_WORDS = {
     "requests_per_minute": ("requests_per_minute", "requestsPerMinute", "rpm"),
     "tokens_per_minute": ("tokens_per_minute", "tokensPerMinute", "tpm"),
@@ -118,8 +119,8 @@ class _Reader:
     def model(self, name: str, raw: Mapping[str, Any], providers: Mapping[str, Provider]) -> LogicalModel:
         place = f"models.{name}"
         kind = raw.get("kind", "chat")
-        if kind not in {"chat", "image", "video"}:
-            self.problems.append(f"{place}.kind={kind!r} must be chat, image or video")
+        if kind not in KINDS:
+            self.problems.append(f"{place}.kind={kind!r} must be one of {', '.join(KINDS)}")
             kind = "chat"
         offers = [
             self._offer(self.mapping(offer, f"{place}.offers[{index}]"), f"{place}.offers[{index}]", providers)
@@ -156,6 +157,7 @@ class _Reader:
             sampling=self._value(raw, "sampling", place, _flag, True),
             max_tokens_field=self._value(raw, "max_tokens_field", place, str, "max_tokens"),
             extra=_plain(self.mapping(raw.get("extra", {}), f"{place}.extra")),
+            cache_marks=self._value(raw, "cache_marks", place, _flag, False),
         )
 
     def _prices(self, raw: Mapping[str, Any], place: str) -> Prices:

@@ -11,6 +11,12 @@ from app.gateway.registry import Target
 from app.gateway.structured import schema_problem
 
 MOST_TOKENS = 1_000_000
+MOST_MARKS = 4
+"""Places up to which a vendor's cache may reach; a fifth is refused."""
+SYSTEM_CACHE = "1h"
+"""Instructions stay the same from call to call and from run to run."""
+HISTORY_CACHE = "5m"
+"""A conversation goes on within minutes or hardly at all, and this life costs less to write."""
 SAMPLING_RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0)}
 
 
@@ -42,7 +48,7 @@ def render_request(call: ModelCall, target: Target) -> ChatRequest:
         provider=offer.provider,
         model=offer.model,
         logical=model.name,
-        messages=_messages(call),
+        messages=_messages(call, marks=offer.cache_marks),
         max_tokens=call.config.get("max_tokens") or model.max_tokens,
         temperature=_chosen(call.config, "temperature", model.temperature) if offer.sampling else None,
         top_p=_chosen(call.config, "top_p", model.top_p) if offer.sampling else None,
@@ -59,12 +65,39 @@ def _chosen(config: Mapping[str, Any], name: str, default: float | None) -> floa
     return default if value is None else float(value)
 
 
-def _messages(call: ModelCall) -> tuple[Mapping[str, Any], ...]:
-    system = [{"role": "system", "content": "\n\n".join(call.system)}] if call.system else []
+def _messages(call: ModelCall, *, marks: bool) -> tuple[Mapping[str, Any], ...]:
+    system: list[Mapping[str, Any]] = []
+    if call.system:
+        content = _marked_parts(call.system, MOST_MARKS - bool(call.history)) if marks else "\n\n".join(call.system)
+        system = [{"role": "system", "content": content}]
+    history = _marked_history(call.history) if marks and call.history else call.history
+    if not call.prompt and not call.images and history:
+        return (*system, *history)  # the history's last message is what is to be answered
     asked: Any = call.prompt
     if call.images:
         asked = [{"type": "text", "text": call.prompt}, *({"type": "image", "url": url} for url in call.images)]
-    return (*system, *call.history, {"role": "user", "content": asked})
+    return (*system, *history, {"role": "user", "content": asked})
+
+
+def _marked_parts(texts: tuple[str, ...], most: int) -> list[dict[str, Any]]:
+    """Mark the ends of the prefixes that calls share: the most lasting ones, and the whole."""
+    marked = {*range(most - 1), len(texts) - 1}
+    return [
+        {"type": "text", "text": text, **({"cache": SYSTEM_CACHE} if place in marked else {})}
+        for place, text in enumerate(texts)
+    ]
+
+
+def _marked_history(history: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[str, Any], ...]:
+    """Mark the last message: the next turn begins with all that is there now."""
+    *before, last = history
+    content = last.get("content")
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
+    place = next((place for place in reversed(range(len(parts))) if parts[place].get("text")), None)
+    if place is None:  # an assistant's message that only calls tools
+        return history
+    parts[place] = {**parts[place], "cache": HISTORY_CACHE}
+    return (*before, {**last, "content": parts})
 
 
 def render_repair(request: ChatRequest, said: str, complaint: str) -> ChatRequest:
