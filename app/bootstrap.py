@@ -21,6 +21,18 @@ from app.access.store import PgTokenStore
 from app.assignments.service import AssignmentService
 from app.assignments.store import PgAssignmentStore
 from app.broker import create_celery
+from app.chat.agents import Parts as ChatParts
+from app.chat.answers import answer_chat, answer_warm_up
+from app.chat.assembly import ChatAgents
+from app.chat.model import KIND as CHAT
+from app.chat.model import WARM_UP_KIND, CategorySource
+from app.chat.ports import NoMoves
+from app.chat.pricing import RegistryPrices
+from app.chat.rules import PlainCategoriser
+from app.chat.service import ChatService
+from app.chat.store import PgChatStore
+from app.chat.tokens import TokenStreams
+from app.chat.written import CheckedPlans
 from app.database import create_engine
 from app.errors import NotConfiguredError
 from app.estimating import Estimator
@@ -72,6 +84,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from celery import Celery
 
+    from app.chat.ports import Categoriser, RouteScorer
     from app.gateway.ports import ChatProvider
     from app.gateway.registry import Registry
     from app.settings import Settings
@@ -79,9 +92,10 @@ if TYPE_CHECKING:
     from app.workflows.estimate import Estimate
     from app.workflows.model import Task, Workflow
 
-TABLE_MODULES = ("runs", "access", "idempotency", "studio", "assignments", "learning")
+TABLE_MODULES = ("runs", "access", "idempotency", "studio", "assignments", "learning", "chat")
 REDIS_CONNECTIONS = 5000  # redis-py 8 caps every pool at 100, and a worker has thousands of steps in flight
 SECONDS_AN_HOUR = 3600
+SECONDS_A_DAY = 86_400
 CHARACTERS_A_TOKEN = 4
 MILLION = 1_000_000
 
@@ -197,7 +211,58 @@ class Application:
     @cached_property
     def housekeeping(self) -> Housekeeping:
         """What is cut back every hour."""
-        return Housekeeping(self.engine, self.idempotency, self.studio.tidy, self.settings.engine.retention_days)
+        days = self.settings.engine.retention_days
+        return Housekeeping(self.engine, self.idempotency, self.studio.tidy, days, self.chat.tidy)
+
+    @cached_property
+    def categoriser(self) -> Categoriser:
+        """Who tells a chat's category without asking a model."""
+        return PlainCategoriser()
+
+    @cached_property
+    def route_scorer(self) -> RouteScorer:
+        """Who knows where a cheaper model does."""
+        return NoMoves()
+
+    @cached_property
+    def chat(self) -> ChatService:
+        """Chats and their sessions."""
+        return ChatService(
+            self._chat_store,
+            self.runs,
+            lambda: self.categoriser,
+            self.redis,
+            holdout=self.settings.chat.route_holdout,
+        )
+
+    @cached_property
+    def _chat_store(self) -> PgChatStore:
+        return PgChatStore(self.engine, ttl_s=self.settings.chat.session_ttl_days * SECONDS_A_DAY)
+
+    @cached_property
+    def chat_agents(self) -> ChatAgents:
+        """The agents that answer chats."""
+        settings = self.settings.chat
+        parts = ChatParts(
+            store=self._chat_store,
+            prices=RegistryPrices(lambda: self.registry, lambda: self.providers),
+            streams=TokenStreams(lambda: self._loop_redis),
+            categoriser=lambda: self.categoriser,
+            scorer=lambda: self.route_scorer,
+            told=lambda model: self.system_prompts.parts(model),  # noqa: PLW0108 - the registry is read when needed
+            source=CategorySource(settings.category_source),
+            history_tokens=settings.session_history_tokens,
+        )
+        return ChatAgents(parts, CheckedPlans(self._plan_models, lambda: self.addons.names))
+
+    def _plan_models(self) -> dict[str, str]:
+        """Name the models that a plan may use: those that answer in text, and are served."""
+        today = utc_today()
+        return {
+            name: model.purpose
+            for name, model in self.registry.models.items()
+            if model.kind == "chat" and self.registry.route(name, self.providers, today).targets
+        }
 
     @cached_property
     def health(self) -> Health:
@@ -210,6 +275,11 @@ class Application:
         return read_registry(self.settings.models.registry_path)
 
     @cached_property
+    def vendors(self) -> Vendors:
+        """What the configured vendors can do."""
+        return build_vendors(self.settings.models)
+
+    @property
     def providers(self) -> dict[str, ChatProvider]:
         """The vendors that are configured, by their names in the registry."""
         return self.vendors.chat
@@ -280,11 +350,6 @@ class Application:
             missing = self.registry.missing_variables(task.target, self.providers, SUPPORTED)
             found.update(dict.fromkeys(missing))
         return list(found)
-    def vendors(self) -> Vendors:
-        """What the configured vendors can do."""
-        return build_vendors(self.settings.models)
-
-    @property
 
     def estimate(self, workflow: Workflow) -> Estimate:
         """Estimate what a document would cost and take."""
@@ -385,6 +450,9 @@ def build(settings: Settings) -> Application:
     application.answers.register("manual_generation", answer_manual_generation)
     application.answers.register("learning_cycle", answer_learning_cycle)
     application.answers.register(ASSIGNMENT_TRAINING, answer_assignment_training)
+    application.answers.register(CHAT, answer_chat)
+    application.answers.register(WARM_UP_KIND, answer_warm_up)
+    application.chat_agents.register(application.handlers)
     register_builtin_tools(application.handlers)
     agents = build_agents(settings, application.engine, application.redis, application.runs, application.scorers)
     agents.register(application.handlers, settings.studio)

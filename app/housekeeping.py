@@ -27,12 +27,14 @@ class Housekeeping:
         idempotency: forgets expired keys.
         tidy_studio: drops the studio's marks and claims that are past any use, and gives their number.
         retention_days: days an ended run is kept.
+        tidy_chat: deletes sessions past their time, and gives their number.
     """
 
     engine: Engine
     idempotency: IdempotencyService
     tidy_studio: Callable[[], int]
     retention_days: float
+    tidy_chat: Callable[[], int] = int
 
     def keep_house(self) -> dict[str, int]:
         """Delete what may go.
@@ -45,6 +47,7 @@ class Housekeeping:
             "keys": self.idempotency.purge_expired(),
             "runs": delete_old_runs(self.engine, age_days=self.retention_days),
             "marks": self.tidy_studio(),
+            "sessions": self.tidy_chat(),
         }
         logger.info("housekeeping: %s", counts)
         return counts

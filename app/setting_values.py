@@ -35,6 +35,17 @@ def flag(raw: str) -> bool:
     raise ValueError("must be 1 or 0")
 
 
+def one_of(*words: str) -> Callable[[str], str]:
+    """Make a reader of one of some words, in whatever case they are written."""
+
+    def read(raw: str) -> str:
+        if raw.lower() not in words:
+            raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}")
+        return raw.lower()
+
+    return read
+
+
 def whole(low: int, high: int) -> Callable[[str], int]:
     """Make a reader of whole numbers within bounds, both included."""
 

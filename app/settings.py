@@ -21,6 +21,7 @@ from app.setting_values import (
     money,
     names,
     number,
+    one_of,
     redis_url,
     text,
     url,
@@ -163,6 +164,31 @@ VARIABLES: tuple[Variable, ...] = (
     *_rate_variables(),
     Variable("CACHE_TTL_SECONDS", whole(1, 2_592_000), 3600, "Seconds for which an answer serves `config.cache`."),
     Variable(
+        "CATEGORY_SOURCE",
+        one_of("auto", "model", "local"),
+        "auto",
+        "Who says a chat's category: model (the categoriser), local (the scorer), or auto: local where it is sure.",
+    ),
+    Variable(
+        "ROUTE_HOLDOUT",
+        number(0, 1),
+        0.03,
+        "Share of single-model chats that go to thinking_ai all the same: what routing costs in quality is measured.",
+    ),
+    Variable(
+        "ROUTE_MAX_LOSS",
+        number(0, 1),
+        0.02,
+        "Most loss of quality at which the learned route moves a chat to a cheaper model.",
+    ),
+    Variable("SESSION_TTL_DAYS", number(0.001, 36_500), 30.0, "Days a chat session is kept after its last message."),
+    Variable(
+        "SESSION_HISTORY_TOKENS",
+        whole(0, 500_000),
+        8000,
+        "Tokens of a session that a model is given; older messages are put into a summary.",
+    ),
+    Variable(
         "ORCHESTRATION_CONFIG",
         Path,
         Path("orchestration_config.json"),
@@ -303,6 +329,17 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
+class ChatSettings:
+    """Chats: categories, routes, sessions."""
+
+    category_source: str
+    route_holdout: float
+    route_max_loss: float
+    session_ttl_days: float
+    session_history_tokens: int
+
+
+@dataclass(frozen=True)
 class AssignmentSettings:
     """Who takes a task: learning from feedback, and meetings."""
 
@@ -323,6 +360,7 @@ class Settings:
     studio: StudioSettings
     assignments: AssignmentSettings
     models: ModelSettings
+    chat: ChatSettings
     log_level: str
 
     @classmethod
@@ -349,6 +387,7 @@ class Settings:
             studio=_fill(StudioSettings, values),
             assignments=_fill(AssignmentSettings, values),
             models=_fill(ModelSettings, values),
+            chat=_fill(ChatSettings, values),
             log_level=values["LOG_LEVEL"],
         )
 

@@ -55,7 +55,7 @@ def test_what_is_past_its_use_goes_and_the_rest_stays(application: Application) 
     with application.engine.begin() as connection:
         connection.execute(sa.text(AGED), {"days": [1, 1000]})
     kept, _ = end_run(application, 29), end_run(application, 31)
-    assert application.housekeeping.keep_house() == {"keys": 1, "runs": 1, "marks": 2}
+    assert application.housekeeping.keep_house() == {"keys": 1, "runs": 1, "marks": 2, "sessions": 0}
     assert [left(application, table) for table in ("studio_marks", "studio_fingerprints", "idempotency")] == [1, 1, 1]
     assert application.runs.get_run(kept, owner=None).run_id == kept
     assert left(application, "runs") == 1
@@ -64,4 +64,4 @@ def test_what_is_past_its_use_goes_and_the_rest_stays(application: Application) 
 def test_a_second_round_finds_nothing_to_do(application: Application) -> None:
     end_run(application, 31)
     application.housekeeping.keep_house()
-    assert application.housekeeping.keep_house() == {"keys": 0, "runs": 0, "marks": 0}
+    assert application.housekeeping.keep_house() == {"keys": 0, "runs": 0, "marks": 0, "sessions": 0}

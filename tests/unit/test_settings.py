@@ -105,6 +105,9 @@ SAMPLES = {
     "CALLBACK_WINDOW_H": "7",
     "STUDIO_FALLBACK": "1",
     "EXPLORATION_RATE": "0.7",
+    "CATEGORY_SOURCE": "local",
+    "ROUTE_HOLDOUT": "0.7",
+    "ROUTE_MAX_LOSS": "0.7",
 }
 ABBREVIATED = {"registry_path": "ORCHESTRATION_CONFIG"}
 

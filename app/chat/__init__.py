@@ -1,0 +1,1 @@
+"""Chat: sessions, categories, routes, acknowledgements, and plans that a model writes."""

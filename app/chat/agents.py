@@ -1,0 +1,239 @@
+"""The step that answers a message: category, route, answer, receipt; for H, the acknowledgement and what follows it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from app.chat import prompts
+from app.chat.history import as_messages, divide, folding_prompt, history_tokens
+from app.chat.model import (
+    ACKNOWLEDGER,
+    CATEGORIZER,
+    FAST,
+    THINKING,
+    Category,
+    Chosen,
+    Receipt,
+    guess_tokens,
+)
+from app.chat.routing import (
+    hold_out,
+    move_down,
+    read_category,
+    route_by_category,
+    route_by_shape,
+    trusts_local,
+)
+from app.errors import FatalError, StepError, StepParked
+from app.gateway.model import ModelCall
+from app.runs.ports import Grown
+from app.workflows.model import Block, BlockType, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.chat.model import CategorySource, Judgement, Message, Turn
+    from app.chat.ports import Categoriser, Prices, RouteScorer
+    from app.chat.store import PgChatStore
+    from app.chat.tokens import TokenStreams, TokenWriter
+    from app.gateway.model import ModelAnswer
+    from app.runs.ports import ModelContext
+
+logger = logging.getLogger(__name__)
+
+CATEGORY_PART, ANSWER_PART, FOLD_PART = 0, 1, 2
+CATEGORY_CHARACTERS = 6000
+"""Of a message, for the categoriser: its beginning and its end say what is wanted."""
+
+CATEGORY_TIMEOUT_S = 20.0
+FOLD_TOKENS = 500
+MOST_MESSAGES = 400
+PLANNER = "chat_plan"
+REPORTING = "chat_report"
+REPORT_BLOCK = 10_000
+"""Where the report stands, counted from the block after the acknowledgement; the plan's blocks go in between."""
+
+JOURNALS_OWN = frozenset({"budget", "fenced"})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What answering needs.
+
+    Args:
+        categoriser: the local one; asked for at each message, since what is learned changes.
+        scorer: likewise.
+        told: what stands before every question to a model.
+        history_tokens: most tokens of a session that a model is given.
+    """
+
+    store: PgChatStore
+    prices: Prices
+    streams: TokenStreams
+    categoriser: Callable[[], Categoriser]
+    scorer: Callable[[], RouteScorer]
+    told: Callable[[str], tuple[str, ...]]
+    source: CategorySource
+    history_tokens: int
+
+
+class Answering:
+    """The agent `chat`: answers one message of a person's."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def answer(self, context: ModelContext, given: dict[str, Any]) -> dict[str, Any] | Grown:
+        """Answer the run's message, or acknowledge it and let a plan follow.
+
+        *Repeat-safe:* questions to models are found in the ledger, and the session takes a run's lines once.
+        """
+        del given  # what was asked stands in the turn: a person's text is never part of a document
+        turn = await read_turn(self._parts.store, context)
+        writer = self._parts.streams.writer(turn.run_id) if turn.streams else None
+        try:
+            if writer is not None and context.attempt > 1:
+                writer.take(None)
+            return await self._answer(context, turn, writer)
+        finally:
+            if writer is not None:
+                await writer.close()
+
+    async def _answer(self, context: ModelContext, turn: Turn, writer: TokenWriter | None) -> dict[str, Any] | Grown:
+        chosen, spent_usd = await self._route(context, turn)
+        summary, newest = await self._recall(context, turn)
+        plans = chosen.category is Category.H
+        call = ModelCall(
+            model=ACKNOWLEDGER if plans else chosen.model,
+            prompt=turn.asked.message,
+            system=self._parts.told(ACKNOWLEDGER if plans else chosen.model),
+            history=as_messages(summary, newest),
+            images=turn.asked.images,
+            timeout_s=context.deadline_s,
+        )
+        tokens = guess_tokens(turn.asked.message) + history_tokens(summary, newest)
+        estimated_usd = self._parts.prices.estimate_usd(call.model, tokens)
+        said = await context.ask(call, part=ANSWER_PART, on_text=writer.take if writer else None)
+        receipt = self._receipt(chosen, said, estimated_usd, spent_usd)
+        await asyncio.to_thread(self._parts.store.keep_answer, turn, said.text, receipt)
+        output = write_output(turn, said.text, receipt)
+        return Grown(output, what_follows()) if plans else output
+
+    async def _route(self, context: ModelContext, turn: Turn) -> tuple[Chosen, Decimal]:
+        """Choose where the message goes; give what finding out cost."""
+        shaped = route_by_shape(turn.asked)
+        if shaped is not None:
+            return shaped, Decimal(0)
+        category, why, cost_usd = await self._categorise(context, turn)
+        chosen = route_by_category(category, why)
+        if turn.holdout:
+            return hold_out(chosen), cost_usd
+        move = self._parts.scorer().propose(turn.asked, chosen)
+        if move is not None and self._parts.prices.available(move.model):
+            chosen = move_down(chosen, move.model, move.evidence)
+        return chosen, cost_usd
+
+    async def _categorise(self, context: ModelContext, turn: Turn) -> tuple[Category, str, Decimal]:
+        parts = self._parts
+        local = parts.categoriser().judge(turn.asked.message, turn.asked.context_tokens)
+        if trusts_local(parts.source, local, model_available=parts.prices.available(CATEGORIZER)):
+            return local.category, _reason(local), Decimal(0)
+        call = ModelCall(
+            model=CATEGORIZER,
+            prompt=excerpt(turn.asked.message),
+            system=parts.told(CATEGORIZER),
+            timeout_s=CATEGORY_TIMEOUT_S,
+        )
+        try:
+            said = await context.ask(call, part=CATEGORY_PART)
+        except (StepError, StepParked) as problem:
+            if isinstance(problem, StepParked) and problem.reason in JOURNALS_OWN:
+                raise
+            logger.warning("the categoriser did not answer, the local judgement stands: %s", problem)
+            return local.category, f"{_reason(local)} (the categoriser did not answer)", Decimal(0)
+        category = read_category(said.text)
+        if category is None:
+            return Category.H, "the categoriser's answer was none of the letters", said.cost_usd
+        return category, f"says {said.model}", said.cost_usd
+
+    async def _recall(self, context: ModelContext, turn: Turn) -> tuple[str, tuple[Message, ...]]:
+        """Give the session's summary and its newest messages; fold older ones where they are too many."""
+        recalled = divide(turn.history, self._parts.history_tokens)
+        if not recalled.older:
+            return turn.summary, recalled.newest
+        call = ModelCall(
+            model=FAST,
+            prompt=folding_prompt(turn.summary, recalled.older),
+            system=(prompts.FOLD,),
+            config={"max_tokens": FOLD_TOKENS},
+        )
+        try:
+            said = await context.ask(call, part=FOLD_PART)
+        except StepParked as parked:
+            if parked.reason in JOURNALS_OWN:
+                raise
+            return turn.summary, recalled.newest
+        except StepError as error:
+            logger.warning("a session was not summarised, its older messages are left out: %s", error)
+            return turn.summary, recalled.newest
+        folded = [message.message_id for message in recalled.older]
+        await asyncio.to_thread(self._parts.store.fold, turn.session_id, said.text, folded, turn.summary)
+        return said.text, recalled.newest
+
+    def _receipt(self, chosen: Chosen, said: ModelAnswer, estimated_usd: Decimal, spent_usd: Decimal) -> Receipt:
+        cost_usd = said.cost_usd + spent_usd
+        saved_usd = self._parts.prices.same_tokens_usd(THINKING, said) - cost_usd
+        return Receipt(chosen, said.model, estimated_usd, saved_usd, cost_usd)
+
+
+async def read_turn(store: PgChatStore, context: ModelContext) -> Turn:
+    """Read the turn whose run this is.
+
+    Raises:
+        FatalError: the run is no chat, or its session was deleted.
+    """
+    turn = await asyncio.to_thread(store.read_turn, context.run_id, most=MOST_MESSAGES)
+    if turn is None:
+        raise FatalError("There is no chat here: its session was deleted, or the run is none.", code="chat_gone")
+    return turn
+
+
+def write_output(turn: Turn, text: str, receipt: Receipt) -> dict[str, Any]:
+    """Write the first step's output: what the caller is answered, but for the run's own fields."""
+    return {
+        "session_id": turn.session_id,
+        "response": text,
+        "category": str(receipt.chosen.category),
+        "model_used": receipt.answered_by,
+        "timestamp": datetime.now(UTC).isoformat(),
+        "route": receipt.to_json(),
+    }
+
+
+def what_follows() -> tuple[Block, ...]:
+    """Write the blocks after an acknowledgement: the plan, room for what it adds, and the report."""
+    plan = Task("plan", "workflow[1].tasks[0]", "agent", PLANNER)
+    report = Task("report", "workflow[2].tasks[0]", "agent", REPORTING)
+    return (
+        Block(0, BlockType.INLINE, (plan,)),
+        Block(REPORT_BLOCK, BlockType.INLINE, (report,)),
+    )
+
+
+def excerpt(message: str) -> str:
+    """Cut a message for the categoriser."""
+    if len(message) <= CATEGORY_CHARACTERS:
+        return message
+    half = CATEGORY_CHARACTERS // 2
+    return f"{message[:half]}\n[...]\n{message[-half:]}"
+
+
+def _reason(judgement: Judgement) -> str:
+    if judgement.confidence is None:
+        return judgement.reason
+    return f"{judgement.reason} (right in {judgement.confidence:.0%} of such cases)"

@@ -1,0 +1,317 @@
+"""All SQL of chat."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+import sqlalchemy as sa
+
+from app.chat import tables
+from app.chat.model import Asked, Category, Message, Outcome, Session, Turn
+from app.errors import NotFoundError
+from app.runs.text import cleaned
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy.engine import Connection, Engine, Row
+
+    from app.chat.model import Receipt
+
+sessions, messages, turns = tables.chat_sessions, tables.chat_messages, tables.chat_turns
+ASKED, ANSWERED, RESULT = 0, 1, 2
+MOST_MESSAGES_READ = 10_000
+
+DROP_EXPIRED_ONE = sa.text(
+    "delete from chat_sessions where session_id = :session_id and expires_at <= clock_timestamp()"
+)
+# One statement: two who open the same name at once are told apart by its conflict, and each gets a position of its own.
+OPEN = sa.text("""
+insert into chat_sessions as s (session_id, owner, expires_at, positions)
+values (:session_id, :owner, clock_timestamp() + make_interval(secs => :ttl_s), 1)
+on conflict (session_id) do update set positions = s.positions + 1, expires_at = excluded.expires_at
+where s.owner = excluded.owner
+returning positions
+""")
+NEXT_POSITION = sa.text("""
+update chat_sessions set positions = positions + 1,
+    expires_at = greatest(expires_at, clock_timestamp() + make_interval(secs => :ttl_s))
+where session_id = :session_id returning positions
+""")
+# The texts go with their session; a judged one stays for those who learn, unless its owner deleted the session.
+FORGET_TEXTS = sa.text("""
+update chat_turns set asked = null where session_id is null and asked is not null and good is null
+""")
+
+
+class PgChatStore:
+    """Sessions, messages and turns in PostgreSQL.
+
+    Args:
+        engine: the process's pool.
+        ttl_s: seconds a session lives after its last message.
+    """
+
+    def __init__(self, engine: Engine, *, ttl_s: float) -> None:
+        self.engine = engine
+        self._ttl_s = ttl_s
+
+    def open_session(self, connection: Connection, session_id: str, owner: str, *, is_new: bool) -> int:
+        """Open a session, or go on with one, and take the next position in it.
+
+        Args:
+            connection: the caller's transaction; the session is locked until its end.
+            session_id: checked.
+            owner: whose it is, or becomes.
+            is_new: the id was made just now, so nothing of that name can have expired.
+
+        Raises:
+            NotFoundError: it is somebody else's.
+        """
+        if not is_new:
+            connection.execute(DROP_EXPIRED_ONE, {"session_id": session_id})
+        values = {"session_id": session_id, "owner": owner, "ttl_s": self._ttl_s}
+        position = connection.execute(OPEN, values).scalar_one_or_none()
+        if position is None:
+            raise NotFoundError("There is no such session.", code="session_not_found")
+        return int(position)
+
+    def add_turn(self, connection: Connection, turn: Turn) -> None:
+        """Write a message down that is under way."""
+        values = {
+            "run_id": turn.run_id,
+            "owner": turn.owner,
+            "session_id": turn.session_id,
+            "position": turn.position,
+            "asked": turn.asked.to_json(),
+            "holdout": turn.holdout,
+            "streams": turn.streams,
+            "context_tokens": min(turn.asked.tokens, 2**31 - 1),
+        }
+        connection.execute(sa.insert(turns).values(values))
+
+    def read_turn(self, run_id: str, *, most: int) -> Turn | None:
+        """Read a turn with what its session holds besides it.
+
+        Args:
+            run_id: the turn's.
+            most: newest messages that are read.
+
+        Returns:
+            None when there is no such turn, or its text is gone.
+        """
+        query = (
+            sa.select(turns, sessions.c.summary)
+            .outerjoin(sessions, sessions.c.session_id == turns.c.session_id)
+            .where(turns.c.run_id == run_id)
+        )
+        with self.engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None or row.asked is None:
+                return None
+            history = self._history(connection, row, most) if row.position > 1 and row.session_id else ()
+        return Turn(
+            run_id=run_id,
+            session_id=row.session_id or "",
+            owner=row.owner,
+            position=row.position,
+            asked=Asked.from_json(row.asked),
+            holdout=row.holdout,
+            streams=row.streams,
+            summary=row.summary or "",
+            history=history,
+        )
+
+    def _history(self, connection: Connection, turn: Row[Any], most: int) -> tuple[Message, ...]:
+        query = (
+            sa.select(messages)
+            .where(messages.c.session_id == turn.session_id, messages.c.run_id != turn.run_id, ~messages.c.folded)
+            .order_by(messages.c.position.desc(), messages.c.part.desc())
+            .limit(most)
+        )
+        return tuple(reversed([_message(row) for row in connection.execute(query)]))
+
+    def fold(self, session_id: str, summary: str, folded: Sequence[int], before: str) -> None:
+        """Put messages into the session's summary, unless somebody else has changed it since it was read.
+
+        Repeat-safe: the summary is compared with what it was, and both change together.
+        """
+        with self.engine.begin() as connection:
+            changed = connection.execute(
+                sa.update(sessions)
+                .where(sessions.c.session_id == session_id, sessions.c.summary == before)
+                .values(summary=cleaned(summary))
+            ).rowcount
+            if changed:
+                connection.execute(
+                    sa.update(messages)
+                    .where(messages.c.session_id == session_id, messages.c.message_id.in_(folded))
+                    .values(folded=True)
+                )
+
+    def keep_answer(self, turn: Turn, answer: str, receipt: Receipt) -> None:
+        """Store a message with its answer, and what became of it; a session that was deleted meanwhile stays so.
+
+        Repeat-safe: a run has one row a part.
+        """
+        with self.engine.begin() as connection:
+            if self._locks(connection, turn.session_id):
+                rows = [
+                    _line(turn, ASKED, "user", turn.asked.message),
+                    _line(turn, ANSWERED, "assistant", answer),
+                ]
+                connection.execute(ADD_LINES, rows)
+            connection.execute(
+                sa.update(turns)
+                .where(turns.c.run_id == turn.run_id, turns.c.answered_at.is_(None))
+                .values(
+                    answered_at=sa.func.clock_timestamp(),
+                    category=str(receipt.chosen.category),
+                    model=receipt.answered_by,
+                    moved_from=receipt.chosen.moved_from,
+                    holdout=receipt.chosen.holdout,
+                    reason=receipt.chosen.reason,
+                    estimated_usd=receipt.estimated_usd,
+                    saved_usd=receipt.saved_usd,
+                    cost_usd=receipt.cost_usd,
+                )
+            )
+
+    def keep_result(self, turn: Turn, text: str) -> None:
+        """Append what came of a plan, after everything that was said meanwhile.
+
+        Repeat-safe: a run has one row a part.
+        """
+        with self.engine.begin() as connection:
+            values = {"session_id": turn.session_id, "ttl_s": self._ttl_s}
+            position = connection.execute(NEXT_POSITION, values).scalar_one_or_none()
+            if position is not None:
+                connection.execute(ADD_LINES, [{**_line(turn, RESULT, "assistant", text), "position": position}])
+
+    def _locks(self, connection: Connection, session_id: str) -> bool:
+        """Keep a session from being deleted until the transaction's end; False when it is gone."""
+        query = (
+            sa.select(sa.literal(1))
+            .where(sessions.c.session_id == session_id)
+            .with_for_update(read=True, key_share=True)
+        )
+        return connection.execute(query).scalar_one_or_none() is not None
+
+    def read_session(self, session_id: str, owner: str | None) -> Session:
+        """Read a session with its messages, oldest first.
+
+        Raises:
+            NotFoundError: there is none (any more), or it is somebody else's.
+        """
+        with self.engine.connect() as connection:
+            row = connection.execute(
+                sa.select(sessions).where(
+                    sessions.c.session_id == session_id, sessions.c.expires_at > sa.func.clock_timestamp()
+                )
+            ).one_or_none()
+            if row is None or (owner is not None and row.owner != owner):
+                raise NotFoundError("There is no such session.", code="session_not_found")
+            lines = connection.execute(
+                sa.select(messages)
+                .where(messages.c.session_id == session_id)
+                .order_by(messages.c.position.desc(), messages.c.part.desc())
+                .limit(MOST_MESSAGES_READ)
+            ).all()
+        return Session(session_id, row.created_at, tuple(_message(line) for line in reversed(lines)))
+
+    def delete_session(self, session_id: str, owner: str | None) -> None:
+        """Delete a session and every text of it.
+
+        Raises:
+            NotFoundError: there is none, or it is somebody else's.
+        """
+        mine = sa.true() if owner is None else sessions.c.owner == owner
+        with self.engine.begin() as connection:
+            found = connection.execute(
+                sa.select(sessions.c.session_id)
+                .where(sessions.c.session_id == session_id, sessions.c.expires_at > sa.func.clock_timestamp(), mine)
+                .with_for_update()
+            ).scalar_one_or_none()
+            if found is None:
+                raise NotFoundError("There is no such session.", code="session_not_found")
+            connection.execute(
+                sa.update(turns).where(turns.c.session_id == session_id).values(asked=sa.null(), note=None)
+            )
+            connection.execute(sa.delete(sessions).where(sessions.c.session_id == session_id))
+
+    def judge(self, run_id: str, owner: str | None, *, good: bool, note: str | None) -> datetime:
+        """Keep a person's verdict on an answer; the last one counts.
+
+        Returns:
+            When it was kept.
+
+        Raises:
+            NotFoundError: no answered chat of theirs.
+        """
+        mine = sa.true() if owner is None else turns.c.owner == owner
+        with self.engine.begin() as connection:
+            judged_at = connection.execute(
+                sa.update(turns)
+                .where(turns.c.run_id == run_id, turns.c.answered_at.is_not(None), mine)
+                .values(good=good, note=note, judged_at=sa.func.clock_timestamp())
+                .returning(turns.c.judged_at)
+            ).scalar_one_or_none()
+        if judged_at is None:
+            raise NotFoundError("There is no answered chat of that id.", code="chat_not_found")
+        return cast("datetime", judged_at)
+
+    def read_outcomes(self, *, limit: int = 10_000) -> list[Outcome]:
+        """List the newest judged chats, oldest of them first."""
+        query = sa.select(turns).where(turns.c.judged_at.is_not(None)).order_by(turns.c.judged_at.desc()).limit(limit)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return [_outcome(row) for row in reversed(rows)]
+
+    def delete_expired(self, *, receipts_age_s: float) -> int:
+        """Delete sessions past their time, their texts, and receipts of that age; give the number of sessions."""
+        with self.engine.begin() as connection:
+            gone = connection.execute(
+                sa.delete(sessions).where(sessions.c.expires_at <= sa.func.clock_timestamp())
+            ).rowcount
+            connection.execute(FORGET_TEXTS)
+            age = sa.func.make_interval(0, 0, 0, 0, 0, 0, receipts_age_s)
+            connection.execute(sa.delete(turns).where(turns.c.created_at < sa.func.clock_timestamp() - age))
+        return int(gone)
+
+
+ADD_LINES = sa.text("""
+insert into chat_messages (session_id, position, run_id, part, role, content)
+values (:session_id, :position, cast(:run_id as uuid), :part, :role, :content)
+on conflict (run_id, part) do nothing
+""")
+
+
+def _line(turn: Turn, part: int, role: str, content: str) -> dict[str, Any]:
+    return {
+        "session_id": turn.session_id,
+        "position": turn.position,
+        "run_id": turn.run_id,
+        "part": part,
+        "role": role,
+        "content": cleaned(content),
+    }
+
+
+def _message(row: Row[Any]) -> Message:
+    return Message(row.message_id, row.role, row.content, row.created_at)
+
+
+def _outcome(row: Row[Any]) -> Outcome:
+    return Outcome(
+        run_id=row.run_id,
+        message=None if row.asked is None else row.asked["message"],
+        context_tokens=row.context_tokens,
+        category=Category(row.category),
+        model=row.model,
+        holdout=row.holdout,
+        good=row.good,
+        cost_usd=row.cost_usd or Decimal(0),
+        judged_at=row.judged_at,
+    )
