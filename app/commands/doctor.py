@@ -15,6 +15,7 @@ from rich.table import Table
 
 from app.commands.client import SystemClient, address_of
 from app.errors import BatutaError, StorageAwayError
+from app.learning.library import library_problem
 from app.servers import EmbeddedPostgres, EmbeddedRedis
 from app.servers.embedded import EmbeddedServer
 from app.settings import Settings
@@ -52,6 +53,7 @@ def examine(settings: Settings) -> list[Finding]:
         _examine_tokens,
         _examine_airtable,
         _examine_models,
+        _examine_learning,
         _examine_services,
         _examine_callbacks,
     )
@@ -181,6 +183,13 @@ def _examine_models(settings: Settings) -> Finding:
     if settings.models.openai_api_key or settings.models.openai_base_url:
         return Finding("models", "ok", f"OpenAI's wire at {settings.models.openai_base_url or 'its own address'}")
     return Finding("models", "off", "set OPENAI_API_KEY or OPENAI_BASE_URL; until then model steps answer 503")
+
+
+def _examine_learning(_settings: Settings) -> Finding:
+    problem = library_problem()
+    if problem is None:
+        return Finding("learning", "ok", "LightGBM can be loaded")
+    return Finding("learning", "away", f"{problem}; until then smoothed rates serve and no cycle trains")
 
 
 def _examine_services(settings: Settings) -> Finding:

@@ -17,7 +17,7 @@ from app.assignments.store import PgAssignmentStore
 from app.errors import PersistentError, TransientError
 from app.learning.assignment import ASSIGNMENT, build_rows, check_enough
 from app.learning.model import Version
-from app.learning.ports import TooFewSamplesError
+from app.learning.ports import LibraryMissingError, TooFewSamplesError
 from app.learning.preference import FEWEST_SAMPLES
 from app.learning.service import ScorerRegistry
 from app.runs.model import RunRequest, RunStatus, RunView, Started
@@ -161,7 +161,7 @@ class AssignmentTraining:
             version = self._registry.train(
                 ASSIGNMENT, data, ctx.run_id, lambda connection: self._hold(connection, ctx.run_id, state.waiting)
             )
-        except TooFewSamplesError as error:
+        except (TooFewSamplesError, LibraryMissingError) as error:
             return {"status": "skipped", "reason": error.message, "metrics": None}
         if version is None:
             raise _over()

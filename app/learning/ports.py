@@ -16,6 +16,12 @@ class UnusableArtifactError(BatutaError):
     code = "unusable_artifact"
 
 
+class LibraryMissingError(BatutaError):
+    """What scorers are trained and read with cannot be loaded on this host; the message says what to do."""
+
+    code = "library_missing"
+
+
 class TooFewSamplesError(BatutaError):
     """There is not enough to learn from; nothing was trained."""
 
@@ -58,6 +64,7 @@ class Learner(Protocol):
 
         Raises:
             TooFewSamplesError: rows or likes do not suffice.
+            ImportError, OSError: its library cannot be loaded; so may `load`.
         """
         ...
 

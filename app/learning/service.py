@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 from app.errors import ConflictError, NotFoundError
 from app.learning.artifacts import ArtifactFolder
 from app.learning.giving_way import give_way
+from app.learning.library import library_problem
 from app.learning.model import Trained, TrainingRows, Version
-from app.learning.ports import Learner, Scorer, UnusableArtifactError
+from app.learning.ports import Learner, LibraryMissingError, Scorer, UnusableArtifactError
 from app.learning.store import PgVersions
 
 logger = logging.getLogger(__name__)
@@ -42,15 +43,23 @@ class ScorerRegistry:
         versions: the database.
         artifacts: the files.
         learners: who trains and reads which scorer.
+        library: says why their library cannot be loaded; None when it can.
     """
 
-    def __init__(self, versions: PgVersions, artifacts: ArtifactFolder, learners: Iterable[Learner]) -> None:
+    def __init__(
+        self,
+        versions: PgVersions,
+        artifacts: ArtifactFolder,
+        learners: Iterable[Learner],
+        library: Callable[[], str | None] = library_problem,
+    ) -> None:
         self._versions = versions
         self._artifacts = artifacts
         self._learners = {learner.scorer: learner for learner in learners}
         self._loaded: dict[int, tuple[tuple[int, int] | None, Scorer]] = {}
         self._checked: dict[int, tuple[tuple[int, int] | None, str | None]] = {}
         self._lock = threading.Lock()
+        self._library = library
 
     def knows(self, scorer: str) -> bool:
         """Whether this installation can train and read a scorer."""
@@ -76,18 +85,28 @@ class ScorerRegistry:
 
         Raises:
             TooFewSamplesError: rows or likes do not suffice.
+            LibraryMissingError: nothing can be trained on this host.
         """
         before = self._versions.trained_by(scorer, run_id)
         if before is not None:
             return before
         learner = self._learners[scorer]
-        trained = give_way(lambda: learner.train(data, self.serving(scorer).scorer))
+        try:
+            trained = give_way(lambda: learner.train(data, self.serving(scorer).scorer))
+        except (ImportError, OSError):
+            self._refuse_missing_library()
+            raise
         name = f"{scorer}/{run_id}.txt"
         digest = self._artifacts.write(name, trained.artifact)
         with self._versions.engine.begin() as connection:
             if not may_record(connection):
                 return None
             return self._record(connection, _draft(learner, trained, name, digest, run_id))
+
+    def _refuse_missing_library(self) -> None:
+        problem = self._library()
+        if problem is not None:
+            raise LibraryMissingError(f"Nothing can be learned here. {problem}.") from None
 
     def _record(self, connection: Connection, draft: Version) -> Version:
         self._versions.lock(connection, draft.scorer)
@@ -113,7 +132,7 @@ class ScorerRegistry:
         for version in self._candidates(scorer):
             try:
                 return Serving(version, self._load(version), tuple(problems))
-            except UnusableArtifactError as error:
+            except (UnusableArtifactError, LibraryMissingError) as error:
                 problems.append(f"{version.name} does not serve: {error}")
         for problem in problems:
             logger.warning("%s", problem)
@@ -133,14 +152,20 @@ class ScorerRegistry:
             if known is not None and known[0] == stamp is not None:
                 return known[1]
             # A file that changed is read anew, so that every process serves the same.
-            scorer = learner.load(self._artifacts.read(version.artifact, version.digest))
+            artifact = self._artifacts.read(version.artifact, version.digest)
+            try:
+                scorer = learner.load(artifact)
+            except (ImportError, OSError):
+                self._refuse_missing_library()
+                raise
             others = {number: one for number, one in self._loaded.items() if number != version.number}
             self._loaded = dict(list(others.items())[-MOST_LOADED:]) | {version.number: (stamp, scorer)}
             return scorer
 
     def problems(self) -> list[str]:
-        """Say what is wrong with serving versions, cheaply: files are read anew only when they changed."""
-        found: list[str] = []
+        """Say why learning or what was learned does not serve, cheaply: files are read anew only when they changed."""
+        library = self._library()
+        found = [] if library is None else [f"Nothing is learned, and smoothed rates serve. {library}."]
         for name in self._learners:
             version = self._versions.serving(name)
             problem = None if version is None else self._check(version)

@@ -12,7 +12,7 @@ import sqlalchemy.exc
 from app.errors import PersistentError, StepError, TransientError
 from app.learning.giving_way import give_way
 from app.learning.model import TrainingRows, Version
-from app.learning.ports import TooFewSamplesError
+from app.learning.ports import LibraryMissingError, TooFewSamplesError
 from app.learning.preference import PREFERENCE
 from app.learning.service import ScorerRegistry
 from app.runs.ports import Handler, HandlerCatalog, StepContext, StepSummary
@@ -104,6 +104,8 @@ class LearningAgents:
                 )
             except TooFewSamplesError as error:
                 return {"status": "skipped", "reason": error.message, "metrics": None}
+            except LibraryMissingError as error:
+                return {"status": "skipped", "reason": error.message, "metrics": None, "problem": error.message}
         if known is None:
             raise _over()
         return _describe(known)

@@ -81,12 +81,12 @@ def make_studio(settings: Settings, engine: sa.Engine) -> MakeStudio:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         warms_up: bool = False,
         learner: Learner | None = None,
+        library: Callable[[], str | None] = lambda: None,
         **changes: Any,
     ) -> Studio:
         changed = replace(settings, studio=replace(settings.studio, **changes))
-        registry = ScorerRegistry(
-            PgVersions(engine), ArtifactFolder(settings.storage.data_dir), [learner or PreferenceLearner(threads=1)]
-        )
+        artifacts = ArtifactFolder(settings.storage.data_dir)
+        registry = ScorerRegistry(PgVersions(engine), artifacts, [learner or PreferenceLearner(threads=1)], library)
         store = StudioStore.over(engine)
         handlers = HandlerCatalog()
         runs = InlineRuns(handlers)
