@@ -29,7 +29,7 @@ from app.chat.model import WARM_UP_KIND, CategorySource
 from app.chat.ports import NoMoves
 from app.chat.pricing import RegistryPrices
 from app.chat.rules import PlainCategoriser
-from app.chat.service import ChatService
+from app.chat.service import ChatService, Sorting
 from app.chat.store import PgChatStore
 from app.chat.tokens import TokenStreams
 from app.chat.written import CheckedPlans
@@ -63,6 +63,7 @@ from app.runs.model_steps import GatewayModelSteps
 from app.runs.outbox import CallbackDelivery, CallbackPolicy
 from app.runs.ports import HandlerCatalog
 from app.runs.publishing import EffectPublisher
+from app.runs.retry import Backoff, Policy
 from app.runs.service import RunService
 from app.runs.store import PgRunStore
 from app.runs.streams import EventStream
@@ -71,7 +72,10 @@ from app.runs.worker import StepWorker, WorkerParts
 from app.studio.assembly import build_agents, build_service
 from app.studio.batch import answer_daily_batch, answer_manual_generation
 from app.studio.cycle_document import answer_learning_cycle
+from app.telemetry.metrics import Sources
 from app.tools.builtin import register_builtin_tools
+from app.usage.service import UsageService
+from app.usage.store import PgUsage
 from app.workflows.addon import Addons, read_addons
 from app.workflows.catalog import Catalog
 from app.workflows.estimate import possible_tasks
@@ -94,6 +98,7 @@ if TYPE_CHECKING:
 
 TABLE_MODULES = ("runs", "access", "idempotency", "studio", "assignments", "learning", "chat")
 REDIS_CONNECTIONS = 5000  # redis-py 8 caps every pool at 100, and a worker has thousands of steps in flight
+OPERATIONS = {"chat": "chat", "embedding": "embeddings", "image": "generate_content", "video": "generate_content"}
 SECONDS_AN_HOUR = 3600
 SECONDS_A_DAY = 86_400
 CHARACTERS_A_TOKEN = 4
@@ -227,13 +232,10 @@ class Application:
     @cached_property
     def chat(self) -> ChatService:
         """Chats and their sessions."""
-        return ChatService(
-            self._chat_store,
-            self.runs,
-            lambda: self.categoriser,
-            self.redis,
-            holdout=self.settings.chat.route_holdout,
-        )
+        settings = self.settings.chat
+        source = CategorySource(settings.category_source)
+        sorting = Sorting(lambda: self.categoriser, source, settings.route_holdout)
+        return ChatService(self._chat_store, self.runs, self.redis, sorting)
 
     @cached_property
     def _chat_store(self) -> PgChatStore:
@@ -308,6 +310,38 @@ class Application:
             tools=frozenset(self.handlers.tools),
             addons=self.addons.names,
         )
+
+    @cached_property
+    def usage(self) -> UsageService:
+        """What models were asked, and what it cost."""
+        return UsageService(PgUsage(self.engine))
+
+    @property
+    def metric_sources(self) -> Sources:
+        """What monitors read."""
+        models = self.registry.models
+        return Sources(
+            usage=self.usage,
+            operation_of=lambda name: OPERATIONS[models[name].kind] if name in models else OPERATIONS["chat"],
+            depths=self.depths.depths,
+            circuits=self.circuits,
+            studio=self.studio_status,
+            day_cap_usd=self.settings.engine.max_cost_per_day_usd,
+        )
+
+    def circuits(self) -> dict[str, str]:
+        """Map each configured provider to the worst state of its breakers: closed, half_open or open.
+
+        Raises:
+            RedisError: the broker does not answer.
+        """
+        offers = [offer for model in self.registry.models.values() for offer in model.offers]
+        targets = {(offer.provider, offer.model) for offer in offers if offer.provider in self.providers}
+        worst = dict.fromkeys(sorted(provider for provider, _ in targets), "closed")
+        for breaker in read_open_breakers(self.redis_text, targets):
+            if worst[breaker.provider] != "open":
+                worst[breaker.provider] = "open" if breaker.retry_in_s > 0 else "half_open"
+        return worst
 
     def studio_status(self) -> dict[str, Any]:
         """Read the studio's counters."""
@@ -392,6 +426,10 @@ class Application:
             name: limits.get(name, RateLimit()).overridden(*given.get(name, (None, None))) for name in {*limits, *given}
         }
 
+    def _retry_policy(self) -> Policy:
+        errors = self.registry.errors
+        return Policy(errors.tries, Backoff(errors.base_s, errors.factor, errors.most_s))
+
     def make_worker(self, role: str) -> StepWorker:
         """Make this process's step worker; the caller starts and closes it."""
         engine = self.settings.engine
@@ -420,6 +458,7 @@ class Application:
                 make_publisher=make_publisher,
                 callbacks=CallbackDelivery(self.engine, self.store, policy, self.answers.shape),
                 explainer=ModelFailureExplainer(models, self.system_prompts, quota),
+                policy=self._retry_policy(),
             )
         )
 

@@ -10,16 +10,20 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from app.chat.model import (
+    ACKNOWLEDGER,
+    CATEGORIZER,
     FIRST_STEP,
     KIND,
-    MEDIUM,
+    REPORTER,
     SESSION_ID,
     THINKING,
     WARM_UP_KIND,
     Asked,
+    Category,
+    CategorySource,
     Turn,
 )
-from app.chat.routing import route_by_shape
+from app.chat.routing import route_by_category, route_by_shape, trusts_local
 from app.errors import InvalidError
 from app.runs.model import Priority, RunRequest
 from app.workflows.model import Block, BlockType, Task, Workflow
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
     import redis
     from sqlalchemy.engine import Connection
 
-    from app.chat.model import Judgement, Session
+    from app.chat.model import Session
     from app.chat.ports import Categoriser
     from app.chat.store import PgChatStore
     from app.runs.model import Started
@@ -48,11 +52,29 @@ RECEIPTS_AGE_S = 400 * 86_400.0
 
 @dataclass(frozen=True)
 class Options:
-    """How a chat's run shall be done; as every run's."""
+    """How a chat's run shall be done; `streams`: somebody reads the answer's pieces as they come."""
 
     priority: Priority = Priority.MEDIUM
     max_cost_usd: Decimal | None = None
     callback_url: str | None = None
+    streams: bool = False
+
+
+@dataclass(frozen=True)
+class Sorting:
+    """How messages are sorted here.
+
+    Args:
+        categoriser: the local one; asked for at each message, since what is learned changes.
+        source: who says categories.
+        holdout: share of single-model requests that go to the strong model all the same.
+        draw: a number from 0 to 1, new on each call.
+    """
+
+    categoriser: Callable[[], Categoriser]
+    source: CategorySource
+    holdout: float
+    draw: Callable[[], float] = random.random
 
 
 class ChatService:
@@ -61,28 +83,21 @@ class ChatService:
     Args:
         store: sessions and turns.
         runs: the engine.
-        categoriser: the local one, for dry runs.
         client: Redis, for the rate of warm-ups.
-        holdout: share of single-model requests that go to the strong model all the same.
-        draw: a number from 0 to 1, new on each call.
+        sorting: how messages are sorted, for dry runs and for the share that is held out.
     """
 
     def __init__(
         self,
         store: PgChatStore,
         runs: RunService,
-        categoriser: Callable[[], Categoriser],
         client: redis.Redis,
-        *,
-        holdout: float,
-        draw: Callable[[], float] = random.random,
+        sorting: Sorting,
     ) -> None:
         self._store = store
         self._runs = runs
-        self._categoriser = categoriser
         self._client = client
-        self._holdout = holdout
-        self._draw = draw
+        self._sorting = sorting
 
     def start_chat(
         self,
@@ -91,8 +106,6 @@ class ChatService:
         owner: str,
         options: Options,
         connection: Connection | None = None,
-        *,
-        streams: bool = False,
     ) -> Started:
         """Write a message down and start its run.
 
@@ -102,7 +115,6 @@ class ChatService:
             owner: whose it is.
             options: of the run.
             connection: joins the caller's transaction; the caller then publishes after its commit.
-            streams: somebody reads the answer's pieces as they come.
 
         Raises:
             InvalidError: no session can have such an id.
@@ -112,9 +124,9 @@ class ChatService:
         route_by_shape(asked)  # what is too large is refused here
         known = check_session_id(session_id) if session_id else None
         if connection is not None:
-            return self._start(connection, asked, known, owner, options, streams=streams)
+            return self._start(connection, asked, known, owner, options)
         with self._store.engine.begin() as own:
-            started = self._start(own, asked, known, owner, options, streams=streams)
+            started = self._start(own, asked, known, owner, options)
         self._runs.publish(started)
         return started
 
@@ -125,8 +137,6 @@ class ChatService:
         known: str | None,
         owner: str,
         options: Options,
-        *,
-        streams: bool,
     ) -> Started:
         session_id = known or str(uuid.uuid4())
         # The session's row first: two messages at once get their places in it one after the other.
@@ -141,8 +151,8 @@ class ChatService:
             subject={"session_id": session_id},
         )
         started = self._runs.start_run(request, connection)
-        holdout = self._draw() < self._holdout
-        turn = Turn(started.run_id, session_id, owner, position, asked, holdout, streams)
+        holdout = self._sorting.draw() < self._sorting.holdout
+        turn = Turn(started.run_id, session_id, owner, position, asked, holdout, options.streams)
         self._store.add_turn(connection, turn)
         return started
 
@@ -182,18 +192,29 @@ class ChatService:
         request = RunRequest(WARM_UP_KIND, _document(task), owner, priority=Priority.HIGH, max_cost_usd=WARM_UP_USD)
         return self._runs.start_run(request)
 
-    def foresee(self, asked: Asked) -> tuple[str, ...]:
-        """Name the models a message would need, without asking any: the likely one first.
+    def foresee(self, asked: Asked) -> Workflow:
+        """Write the questions a message would lead to as far as can be told without asking any; never to be run.
 
         Raises:
             TooLargeError: more than any model takes.
         """
         shaped = route_by_shape(asked)
-        return (shaped.model,) if shaped is not None else (MEDIUM, THINKING)
+        if shaped is not None:
+            return _document(_question("chat", shaped.model, asked))
+        local = self._sorting.categoriser().judge(asked.message, asked.context_tokens)
+        tasks = []
+        if not trusts_local(self._sorting.source, local, model_available=True):
+            tasks.append(_question("category", CATEGORIZER, asked))
+        if local.category is Category.H:
+            named = (("chat", ACKNOWLEDGER), ("plan", THINKING), ("report", REPORTER))
+            tasks += [_question(key, model, asked) for key, model in named]
+        else:
+            tasks.append(_question("chat", route_by_category(local.category, "").model, asked))
+        return _document(*tasks)
 
-    def judge_locally(self, asked: Asked) -> Judgement:
-        """Say what the local categoriser thinks."""
-        return self._categoriser().judge(asked.message, asked.context_tokens)
+    def count(self) -> tuple[int, int]:
+        """Count the sessions that are kept, and their messages."""
+        return self._store.count()
 
     def tidy(self) -> int:
         """Delete sessions past their time; give their number."""
@@ -214,5 +235,9 @@ def check_session_id(session_id: str) -> str:
     return session_id
 
 
-def _document(task: Task) -> Workflow:
-    return Workflow((Block(0, BlockType.INLINE, (task,)),))
+def _document(*tasks: Task) -> Workflow:
+    return Workflow((Block(0, BlockType.INLINE, tasks),))
+
+
+def _question(key: str, model: str, asked: Asked) -> Task:
+    return Task(key, f"workflow[0].{key}", "model", model, prompt=asked.message)

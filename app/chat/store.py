@@ -269,6 +269,13 @@ class PgChatStore:
             rows = connection.execute(query).all()
         return [_outcome(row) for row in reversed(rows)]
 
+    def count(self) -> tuple[int, int]:
+        """Count the sessions that are kept, and their messages."""
+        kept, said = (sa.select(sa.func.count()).select_from(table).scalar_subquery() for table in (sessions, messages))
+        with self.engine.connect() as connection:
+            row = connection.execute(sa.select(kept, said)).one()
+        return row[0], row[1]
+
     def delete_expired(self, *, receipts_age_s: float) -> int:
         """Delete sessions past their time, their texts, and receipts of that age; give the number of sessions."""
         with self.engine.begin() as connection:

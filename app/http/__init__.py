@@ -10,11 +10,25 @@ from flask_smorest import Api
 
 from app import __version__
 from app.errors import StorageAwayError
-from app.http import assignments, catalog, health, identity, pages, problems, runs, studio, tokens, workflows
+from app.http import (
+    assignments,
+    catalog,
+    chat,
+    health,
+    identity,
+    pages,
+    problems,
+    runs,
+    stats,
+    studio,
+    tokens,
+    workflows,
+)
 from app.http.application import EXTENSION
 from app.http.bodies import BODY_LENGTH_MAX
 from app.http.schemas import ProblemSchema
 from app.http.stopping import close_on_stop
+from app.http.traffic import register as count_requests
 from app.http.waiting import EXTENSION as WAITING
 from app.http.waiting import WaitingRoom
 
@@ -27,7 +41,9 @@ RESOURCES = (
     assignments.resource,
     workflows.resource,
     catalog.resource,
+    chat.resource,
     runs.resource,
+    stats.resource,
     tokens.resource,
 )
 UNREACHABLE: tuple[type[Exception], ...] = (StorageAwayError, *problems.AWAY)
@@ -73,6 +89,7 @@ def create_app(application: Application | None = None) -> Flask:
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.extensions[EXTENSION] = application
     app.extensions[WAITING] = WaitingRoom(application.settings.web.threads // 2)
+    count_requests(app)
     identity.register(app)
     app.after_request(_finish)
     api = DoorApi(app, spec_kwargs=_document())

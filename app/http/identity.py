@@ -59,11 +59,20 @@ def judge_identity() -> None:
     rule = rule_of(request.endpoint)
     if rule.is_open:
         return
+    if rule.on_loopback and _calls_from_here():
+        _refuse_foreign_pages()
+        return
     identity = application().tokens.identify(request.headers.get("Authorization"))
     if identity.is_open:
         _refuse_foreign_pages()
     _refuse_small_scope(identity, rule)
     g.identity = identity
+
+
+def _calls_from_here() -> bool:
+    """Say whether the caller is a program on this machine; behind a proxy on it, everybody would seem to be."""
+    forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "Via"))
+    return request.remote_addr in LOOPBACK_HOSTS and not forwarded and "Authorization" not in request.headers
 
 
 def _refuse_small_scope(identity: Identity, rule: Rule) -> None:

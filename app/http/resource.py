@@ -51,11 +51,13 @@ class Rule:
 
     Args:
         is_open: served without a token.
+        on_loopback: served without a token to who calls from this machine itself, as monitors do.
         scope: the least scope that may use it.
         tolerant: one of the users' own routes: curl's form type and no content type are read as JSON.
     """
 
     is_open: bool = False
+    on_loopback: bool = False
     scope: Scope = Scope.CLIENT
     tolerant: bool = False
 
@@ -72,6 +74,7 @@ class Route:
         headers: schema of headers it reads, besides those every POST reads.
         paged: answers with `X-Pagination`.
         starts_run: understands `Prefer`, and may answer 202.
+        streams: may answer with server-sent events in place of its JSON.
         keeps_key: the view honours the `Idempotency-Key` itself, in the transaction of what it does.
         also: other statuses it answers, with their schemas.
         problems: statuses it may answer besides those that follow from the rest.
@@ -89,6 +92,7 @@ class Route:
     headers: type[Schema] | None = None
     paged: bool = False
     starts_run: bool = False
+    streams: bool = False
     keeps_key: bool = False
     also: Mapping[int, type[Schema]] = field(default_factory=dict)
     problems: tuple[int, ...] = ()
@@ -162,6 +166,10 @@ class Resource:
             handler = blueprint.alt_response(status, schema=schema, success=True)(handler)
         for status in _problem_statuses(route):
             handler = blueprint.alt_response(status, response=HTTPStatus(status).name)(handler)
+        if route.streams:
+            both = {route.media: {"schema": answer}, EVENT_STREAM: {"schema": EVENT}}
+            said = {"description": HTTPStatus(route.status).phrase, "content": both}
+            handler = blueprint.doc(responses={str(route.status): said})(handler)
         security: list[dict[str, list[str]]] = [] if route.rule.is_open else [{"bearer": []}]
         return blueprint.doc(security=security)(handler)
 

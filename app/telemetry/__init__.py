@@ -1,0 +1,1 @@
+"""What monitors read: metrics, and what the web process counts of its own requests."""

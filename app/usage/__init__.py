@@ -1,0 +1,1 @@
+"""What was asked of models, how it went and what it cost, read from the ledger."""
