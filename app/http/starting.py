@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from app.idempotency.model import KeyedRequest
-    from app.runs.model import Started
+    from app.runs.model import RunStatus, Started
 
     Start = Callable[[Connection | None], "Begun"]
 
@@ -43,6 +43,25 @@ class Begun:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Taken:
+    """A run that this request, or an earlier one under its key, started.
+
+    Args:
+        status: None where an earlier request started it.
+        extra: of its `Begun`.
+    """
+
+    run_id: str
+    status: RunStatus | None
+    extra: dict[str, Any]
+
+    @property
+    def replayed(self) -> bool:
+        """Whether an earlier request started it."""
+        return self.status is None
+
+
 def start_and_answer(start: Start, default_wait_s: float) -> Response:
     """Start a run, or find the one its key started, and answer as `Prefer` asks.
 
@@ -54,12 +73,21 @@ def start_and_answer(start: Start, default_wait_s: float) -> Response:
         OverloadedError: the queues are full.
         ConflictError: the key was used with another body.
     """
+    taken = take_run(start)
+    response = answer_run(taken.run_id, taken.status, default_wait_s, taken.extra)
+    if taken.replayed:
+        response.headers.update(REPLAYED)
+    return response
+
+
+def take_run(start: Start) -> Taken:
+    """Start a run, or find the one its key started; arguments and errors as `start_and_answer`'s."""
     keyed = keyed_request()
     if keyed is not None:
-        return _start_keyed(keyed, start, default_wait_s)
+        return _take_keyed(keyed, start)
     check_capacity()
     begun = start(None)
-    return answer_run(begun.started.run_id, begun.started.status, default_wait_s, begun.extra)
+    return Taken(begun.started.run_id, begun.started.status, begun.extra)
 
 
 def start_and_go_on(start: Start) -> Response:
@@ -98,7 +126,7 @@ def check_capacity() -> None:
         logger.warning("the broker is away; a run is taken without looking at the queues")
 
 
-def _start_keyed(keyed: KeyedRequest, start: Start, default_wait_s: float) -> Response:
+def _take_keyed(keyed: KeyedRequest, start: Start) -> Taken:
     mine: list[Begun] = []
 
     def once(connection: Connection) -> Outcome:
@@ -112,7 +140,4 @@ def _start_keyed(keyed: KeyedRequest, start: Start, default_wait_s: float) -> Re
         if begun.publishes:
             application().runs.publish(begun.started)
     status = mine[0].started.status if mine else None
-    response = answer_run(str(outcome.run_id), status, default_wait_s, outcome.response or {})
-    if outcome.replayed:
-        response.headers.update(REPLAYED)
-    return response
+    return Taken(str(outcome.run_id), status, outcome.response or {})

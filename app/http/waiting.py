@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +20,7 @@ from app.http.problems import AWAY
 from app.runs.model import RunStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from flask import Response
 
@@ -109,6 +110,16 @@ def wait_for_run(run_id: str, wait_s: float) -> RunView | None:
     Returns:
         The ended run; None while it goes on, has paused for money, or when too many web threads wait already.
     """
+    return wait_in_room(partial(application().runs.wait_for_end, run_id), wait_s)
+
+
+def wait_in_room(wait: Callable[[float], RunView | None], wait_s: float) -> RunView | None:
+    """Wait in one of the places for those who wait.
+
+    Args:
+        wait: waits for some seconds; None when what it waits for has not come.
+        wait_s: in all.
+    """
     if wait_s <= 0:
         return None
     waiting_room, now = room(), time.monotonic()
@@ -116,7 +127,7 @@ def wait_for_run(run_id: str, wait_s: float) -> RunView | None:
     with waiting_room.entered() as entered:
         while entered and not waiting_room.closing and now < ends_at:
             look_up_at = min(now + LOOK_UP_S, ends_at)
-            view = application().runs.wait_for_end(run_id, look_up_at - now)
+            view = wait(look_up_at - now)
             now = time.monotonic()
             if view is not None or now < look_up_at:  # None before its time: it paused, or too many wait
                 return view
