@@ -25,7 +25,7 @@ from ml.posterior import fit_tastes
 from ml.preference import MOST_ITEMS, Layout, Preference, lay_out
 from ml.promotion import judge, unseen_by
 from ml.splits import choose_split, fold_of, keep_aside
-from ml.table import Options, Table
+from ml.table import ItemRule, Options, Table
 from ml.tastes import Evidence, Tastes
 
 FEWEST_ROWS = 100  # below, smoothed rates serve
@@ -80,7 +80,7 @@ def fit_preference(table: Table, options: Options, running: Preference | None) -
     if trained is None:
         return scorer
     unseen = replace(scorer, layout=trained.layout, trees=trained.trees, tastes=trained.tastes)
-    return _measured(scorer, unseen, (table, measured, ~aside), running)
+    return _measured(scorer, unseen, (table, measured, ~aside), running, options.baseline)
 
 
 def _order(table: Table) -> Array | None:
@@ -150,10 +150,14 @@ def _taste(table: Table, encoder: Encoder, trees: Forest | None, margin: Floats 
 
 
 def _measured(
-    scorer: Preference, trained: Preference, rows: tuple[Table, Array, Array], running: Preference | None
+    scorer: Preference,
+    trained: Preference,
+    rows: tuple[Table, Array, Array],
+    running: Preference | None,
+    rule: ItemRule | None,
 ) -> Preference:
     table, measured, inside = rows
-    test, train = table.take(measured), table.take(inside) if len(table) < MANY_ROWS else table
+    test = table.take(measured)
     attributes = test.attributes
     if test.item is not None:
         attributes = type(attributes)({**attributes.columns, test.item_name: test.item})
@@ -166,8 +170,7 @@ def _measured(
     for half in (first, ~first):
         a, b = _calibrate(utility[~half], y[~half])
         p[half] = expit(a * utility[half] + b)
-    plain = plain_rates(train.attributes, train.label, test.attributes)
-    others = {"baseline": plain}
+    others = {"baseline": _plain(table, inside, test, rule)}
     new = unseen_by(running.card.window if running else None, test.time, len(y))
     if running is not None and new.any():
         others["running"] = running.score(attributes, names)
@@ -179,6 +182,13 @@ def _measured(
     verdict = judge(gain["baseline"], test.unit, gain.get("running", gain["baseline"])[new], test.unit[new])
     card = replace(scorer.card, held_out=len(y), metrics=metrics, calibration=calibration_bins(y, p), verdict=verdict)
     return replace(scorer, slope=slope, shift=shift, card=card)
+
+
+def _plain(table: Table, inside: Array, test: Table, rule: ItemRule | None) -> Floats:
+    if rule is not None and table.item is not None and test.item is not None:
+        return rule(table.item[inside], table.label[inside].astype(np.float64), table.weight[inside], test.item)
+    train = table.take(inside) if len(table) < MANY_ROWS else table
+    return plain_rates(train.attributes, train.label, test.attributes)
 
 
 def _metrics(prefix: str, y: Floats, p: Floats) -> dict[str, float]:

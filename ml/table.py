@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ from ml.frame import Array, Floats, Frame, Ints, Rows, as_column, as_frame, as_t
 from ml.splits import Split
 
 Column = str | Sequence[Any] | Array | None  # the name of a column of the rows, or its values
+# From items, labels and weights of known rows, and the items of others, to the others' probabilities.
+ItemRule = Callable[[Array, Floats, Floats, Array], Floats]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Options:
         split: what the metrics are measured on; the most honest one possible when None.
         held_out: share of rows kept aside for the metrics.
         parameters: LightGBM's own, instead of ours.
+        baseline: what scores items where no scorer serves; when None, or without items, the best attribute's rate.
     """
 
     threads: int = 1
@@ -60,6 +63,7 @@ class Options:
     split: Split | None = None
     held_out: float = 0.2
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    baseline: ItemRule | None = None
 
 
 @dataclass(frozen=True)
