@@ -19,7 +19,7 @@ from app.runs.claimed import Claimed, read_claim
 from app.runs.context import HandlerContext
 from app.runs.ledger import DayCaps, StepLedger
 from app.runs.ports import Grown
-from app.runs.retry import Retry, decide
+from app.runs.retry import STANDARD, Policy, Retry, decide
 from app.runs.submission import growth_rows
 from app.workflows.conditions import holds, names_in_condition
 from app.workflows.limits import DEFAULT_LIMITS
@@ -58,6 +58,7 @@ class RunnerParts:
         step_timeout_s: limit of a step that sets none.
         caps: limits of the day's spending.
         explainer: says why a step failed for good; None leaves it unsaid.
+        policy: tries and waits by error class.
     """
 
     journal: JournalWriter
@@ -68,6 +69,7 @@ class RunnerParts:
     step_timeout_s: float
     caps: DayCaps
     explainer: FailureExplainer | None = None
+    policy: Policy = STANDARD
 
 
 class StepRunner:
@@ -285,7 +287,7 @@ class StepRunner:
         described = {"code": cause.code, "message": str(cause), "class": cause.error_class, **cause.details}
         tries = step.tries.get(cause.error_class, 0) + 1
         limit = None if step.task.retries is None else step.task.retries + 1
-        decision = decide(cause, tries, limit=limit, random=random.random)
+        decision = decide(cause, tries, limit=limit, random=random.random, policy=self._parts.policy)
         if isinstance(decision, Retry):
             return step.operation(
                 "park", reason="back-off", delay_s=decision.delay_s, error_class=cause.error_class, error=described

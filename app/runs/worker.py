@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from app.runs.journal import JournalWriter
 from app.runs.lease import Owned, ProcessLease
 from app.runs.recovery import Recovery
+from app.runs.retry import STANDARD, Policy
 from app.runs.runner import RunnerParts, StepRunner
 from app.runs.threads import HandlerThreads
 
@@ -42,6 +43,7 @@ class WorkerParts:
         process_id: this incarnation.
         role: for people, such as `io`.
         make_publisher: takes how a wake is written, gives the publisher.
+        policy: tries and waits by error class.
     """
 
     dsn: str
@@ -57,6 +59,7 @@ class WorkerParts:
     make_publisher: Callable[[Callable[[str, str], None]], EffectPublisher]
     callbacks: CallbackDelivery
     explainer: FailureExplainer | None = None
+    policy: Policy = STANDARD
 
 
 class StepWorker:
@@ -94,6 +97,7 @@ class StepWorker:
                 engine.step_timeout_s,
                 parts.caps,
                 parts.explainer,
+                parts.policy,
             )
         )
         self.loop = asyncio.new_event_loop()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.runs.model import RunStatus
+from app.schema import ROOT
 from simulator import Simulator
 from tests.engine.documents import inline, linear, tool
 from tests.engine.promises import hold_promises
@@ -35,6 +38,11 @@ def ask(key: str, prompt: str, **more: Any) -> dict[str, Any]:
     return {"id": key, "model": "fast_ai", "prompt": prompt, "output_variable": key, **more}
 
 
+def asked(simulator: Simulator, prompt: str) -> int:
+    """How often the vendor saw a question; explanations of failed steps, which quote it, left out."""
+    return sum(entry["body"]["messages"][-1]["content"] == prompt for entry in simulator.log(CHAT))
+
+
 def test_an_answer_with_what_jsonb_refuses_is_kept_and_paid_for_once(asking: Trial, simulator: Simulator) -> None:
     simulator.answer(content="a\x00b and half a pair \ud83d")
     view = asking.run([inline(ask("m", "Say something odd."), tool("echo", "e", got="{m}"))])
@@ -59,7 +67,7 @@ def test_a_retry_of_a_run_asks_no_model_again_that_answered(asking: Trial, simul
     again = asking.finish(view.run_id)
     assert again.status is RunStatus.COMPLETED
     assert again.cost_usd == view.cost_usd
-    assert simulator.count(CHAT) == 1
+    assert asked(simulator, "A question that is paid for.") == 1
 
 
 def test_a_run_over_its_cap_pauses_asks_nobody_and_goes_on_after_a_top_up(asking: Trial, simulator: Simulator) -> None:
@@ -83,6 +91,23 @@ def test_a_model_that_is_not_there_for_a_moment_is_asked_again_and_only_answers_
     statuses = asking.ask("select status, cost_usd from calls order by ordinal")
     assert statuses[-1][0] == "answered"
     assert view.cost_usd == sum(cost or 0 for _, cost in statuses)
+
+
+def test_the_registry_file_says_how_often_a_class_of_errors_is_tried(
+    trial: Trial, simulator: Simulator, tmp_path: Path
+) -> None:
+    registry = json.loads((ROOT / "orchestration_config.json").read_text())
+    registry["error_handling"] |= {"tries": {"transient": 2}, "retry": {"base_ms": 10, "max_ms": 20, "factor": 2}}
+    own = tmp_path / "models.json"
+    own.write_text(json.dumps(registry))
+    trial.workers.add(
+        OPENAI_BASE_URL=simulator.openai_url, OPENAI_API_KEY="sk-of-the-simulator", ORCHESTRATION_CONFIG=str(own)
+    )
+    trial.workers.start()
+    simulator.fault(CHAT, status=503, times=None)
+    view = trial.run([inline(ask("m", "Nobody there?"))])
+    assert view.status is RunStatus.FAILED
+    assert asked(simulator, "Nobody there?") == 2
 
 
 def test_the_end_of_a_run_is_called_back_by_a_worker(asking: Trial, simulator: Simulator) -> None:

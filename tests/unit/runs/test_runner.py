@@ -14,6 +14,7 @@ from app.runs.journal import JournalWriter
 from app.runs.lease import Owned
 from app.runs.ledger import DayCaps
 from app.runs.ports import Handler, HandlerCatalog, StepContext
+from app.runs.retry import STANDARD, Backoff, Policy
 from app.runs.runner import RunnerParts, StepRunner
 from app.runs.threads import HandlerThreads
 from app.workflows.model import Task
@@ -49,7 +50,9 @@ CLAIM: dict[str, Any] = {
 }  # fmt: skip
 
 
-def play(call: Callable[..., Any], *, drive: Any = None, threads: int = 4, **task: Any) -> RememberingJournal:
+def play(
+    call: Callable[..., Any], *, drive: Any = None, threads: int = 4, policy: Policy = STANDARD, **task: Any
+) -> RememberingJournal:
     """Run one step whose tool is `call`; `drive` may act on the runner meanwhile."""
     claim = task.pop("claim", {})
     written = Task("a", "workflow[0].tasks[0]", task.pop("kind", "tool"), "t", **task).to_json()
@@ -58,7 +61,7 @@ def play(call: Callable[..., Any], *, drive: Any = None, threads: int = 4, **tas
     catalog.tool(Handler("t", call))
 
     async def work() -> None:
-        runner = _runner(journal, catalog, threads)
+        runner = _runner(journal, catalog, threads, policy)
         step = asyncio.ensure_future(runner.run("r", "a"))
         if drive is not None:
             await drive(runner)
@@ -70,10 +73,13 @@ def play(call: Callable[..., Any], *, drive: Any = None, threads: int = 4, **tas
     return journal
 
 
-def _runner(journal: RememberingJournal, catalog: HandlerCatalog, threads: int) -> StepRunner:
+def _runner(
+    journal: RememberingJournal, catalog: HandlerCatalog, threads: int, policy: Policy = STANDARD
+) -> StepRunner:
     reader: Any = None
+    writer = cast("JournalWriter", journal)
     return StepRunner(
-        RunnerParts(cast("JournalWriter", journal), catalog, None, HandlerThreads(threads), reader, 5.0, DayCaps())
+        RunnerParts(writer, catalog, None, HandlerThreads(threads), reader, 5.0, DayCaps(), policy=policy)
     )
 
 
@@ -104,6 +110,12 @@ def test_an_error_that_may_pass_parks_the_step_with_its_class_counted() -> None:
 def test_the_last_try_of_a_class_fails_the_step() -> None:
     assert play(fail(TransientError("busy")), claim={"tries": {"transient": 4}}).last["status"] == "failed"
     assert play(fail(TransientError("busy")), claim={"tries": {"resource": 4}}).last["op"] == "park"
+
+
+def test_the_installation_s_own_policy_says_how_often_and_when() -> None:
+    policy = Policy({"transient": 2}, Backoff(base_s=40, most_s=40, jitter=False))
+    assert play(fail(TransientError("busy")), policy=policy).last["delay_s"] == 40
+    assert play(fail(TransientError("busy")), policy=policy, claim={"tries": {"transient": 1}}).last["op"] == "finish"
 
 
 def test_parking_counts_nothing() -> None:
