@@ -3,7 +3,10 @@
 It refuses what the vendors refuse, keeps a log of every request, and breaks on demand. Run it with
 `python -m simulator --port 9100`, or from a test through `Simulator`.
 
-    /openai/v1/…                       OpenAI chat completions (also OpenRouter's at /openrouter/api/v1/…)
+    /openai/v1/…                       OpenAI: chats, embeddings, files and batches
+    /openrouter/api/v1/…               the same wire as OpenRouter speaks it, with prices
+    /google/v1beta/openai/…            the same wire as Google speaks it
+    /compatible/v1/…                   the same wire as a server of one's own speaks it: any model, no key
     /anthropic/v1/…                    Anthropic messages, token counts, models, batches
     /airtable/v0/…                     Airtable's REST interface and its limits
     /optimizer /strategist /generator  the three sibling services

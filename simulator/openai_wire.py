@@ -1,237 +1,185 @@
-"""OpenAI's chat completions wire, with what the vendor refuses; OpenRouter's differs in prefix and cost only."""
+"""OpenAI's wire as OpenAI, OpenRouter, Google's compatible endpoint and a server of one's own speak it."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
-import re
-import time
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from simulator.answers import Answer, count_tokens, plain_answer
+from simulator.openai_account import GOOGLE_WIRE, OPENAI_WIRE, OPENROUTER_WIRE, OWN_WIRE, OpenAIAccount, Wire
+from simulator.openai_batches import (
+    cancel,
+    create_batch,
+    find_batch,
+    find_file,
+    move_on,
+    show_batch,
+    show_file,
+    show_page,
+    take_file,
+)
+from simulator.openai_chat import answer_chat, json_answer
+from simulator.openai_embeddings import embed
+from simulator.openai_refusals import Refusal, gone, no_credit, no_key, too_fast
 from simulator.state import STATE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-REASONING_MODEL = re.compile(r"(gpt-[56]|o\d)")
-"""Models that take `max_completion_tokens` only and no sampling parameters."""
-PIECE_CHARACTERS = 12
-_numbers = itertools.count(1)
+    from simulator.openai_models import ModelFacts
+
+    Handle = Callable[[web.Request, Wire, OpenAIAccount], Awaitable[web.StreamResponse]]
+
+MOST_LISTED = 100
+MILLION = 1_000_000
 
 
-def routes(prefix: str) -> list[web.RouteDef]:
-    """List the routes below a prefix such as `/openai/v1`."""
-    priced = "openrouter" in prefix
+def routes(wire: Wire) -> list[web.RouteDef]:
+    """List the routes of one server."""
+    prefix = wire.prefix
+    found = [
+        web.post(f"{prefix}/chat/completions", _guarded(wire, _chat)),
+        web.post(f"{prefix}/embeddings", _guarded(wire, _embed)),
+        web.get(f"{prefix}/models", _guarded(wire, _models, metered=False)),
+        web.get(f"{prefix}/models/{{model:.+}}", _guarded(wire, _model, metered=False)),
+    ]
+    if wire is OPENROUTER_WIRE:
+        found.append(web.get(f"{prefix}/key", _guarded(wire, _key, metered=False)))
+    return [*found, *_batch_routes(wire)] if wire is OPENAI_WIRE else found
+
+
+def _batch_routes(wire: Wire) -> list[web.RouteDef]:
+    prefix = wire.prefix
     return [
-        web.post(f"{prefix}/chat/completions", _chat(priced=priced)),
-        web.get(f"{prefix}/models", _models),
+        web.post(f"{prefix}/files", _guarded(wire, _take_file)),
+        web.get(f"{prefix}/files/{{file}}", _guarded(wire, _show_file)),
+        web.get(f"{prefix}/files/{{file}}/content", _guarded(wire, _file_content)),
+        web.delete(f"{prefix}/files/{{file}}", _guarded(wire, _delete_file)),
+        web.post(f"{prefix}/batches", _guarded(wire, _create_batch)),
+        web.get(f"{prefix}/batches", _guarded(wire, _list_batches)),
+        web.get(f"{prefix}/batches/{{batch}}", _guarded(wire, _read_batch)),
+        web.post(f"{prefix}/batches/{{batch}}/cancel", _guarded(wire, _cancel_batch)),
     ]
 
 
-class _Refusal(Exception):  # noqa: N818 - a vendor's answer, not a fault
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        code: str | None,
-        kind: str = "invalid_request_error",
-        param: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+def _guarded(
+    wire: Wire, handle: Handle, *, metered: bool = True
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Check key, credit and rate first, and write refusals as the server does."""
 
-
-async def _models(_request: web.Request) -> web.Response:
-    return web.json_response(
-        {"object": "list", "data": [{"id": "gpt-6-luna", "object": "model", "created": 0, "owned_by": "openai"}]}
-    )
-
-
-def _chat(*, priced: bool) -> Callable[[web.Request], Any]:
     async def run(request: web.Request) -> web.StreamResponse:
+        account = request.app[STATE].wires[wire.name]
         try:
-            body = await _checked(request)
-        except _Refusal as refusal:
-            return web.json_response(
-                refusal.body, status=refusal.status, headers={"x-request-id": f"req_{next(_numbers)}"}
-            )
-        book = request.app[STATE].answers
-        if book.latency_s:
-            await asyncio.sleep(book.latency_s)
-        answer = book.take(body["model"], json.dumps(body["messages"])) or _plain(body)
-        usage = _usage(body, answer, priced=priced)
-        if body.get("stream"):
-            return await _stream(request, body, answer, usage)
-        return web.json_response(_completion(body, answer, usage), headers={"x-request-id": f"req_{next(_numbers)}"})
+            authorization = request.headers.get("Authorization", "")
+            if wire is not OWN_WIRE and (not authorization.startswith("Bearer ") or "invalid" in authorization):
+                raise no_key(wire)
+            if metered and account.exhausted:
+                raise no_credit(wire)
+            wait_s = account.wait_s() if metered else 0.0
+            if wait_s:
+                raise too_fast(wire, wait_s)
+            return await handle(request, wire, account)
+        except Refusal as refusal:
+            return refusal.answer(wire, account.name("req_"))
 
     return run
 
 
-async def _checked(request: web.Request) -> dict[str, Any]:
-    """Refuse what the vendor refuses."""
-    authorization = request.headers.get("Authorization", "")
-    if not authorization.startswith("Bearer ") or "invalid" in authorization:
-        raise _Refusal(401, "Incorrect API key provided.", code="invalid_api_key")
-    try:
-        body = json.loads(await request.text())
-    except ValueError:
-        body = None
-    if not isinstance(body, dict) or not isinstance(body.get("model"), str):
-        raise _Refusal(400, "you must provide a model parameter", code=None)
-    if not isinstance(body.get("messages"), list) or not body["messages"]:
-        raise _Refusal(400, "Invalid 'messages': empty array.", code="empty_array", param="messages")
-    if body["model"] in request.app[STATE].answers.retired:
-        raise _Refusal(404, f"The model `{body['model']}` has been deprecated", code="model_not_found")
-    if REASONING_MODEL.match(body["model"]):
-        _check_reasoning(body)
-    _check_numbers(body)
-    _check_format(body.get("response_format"))
-    return body
+async def _chat(request: web.Request, wire: Wire, account: OpenAIAccount) -> web.StreamResponse:
+    return await answer_chat(request, wire, account, request.app[STATE].answers)
 
 
-def _check_reasoning(body: dict[str, Any]) -> None:
-    if "max_tokens" in body:
-        message = (
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-        )
-        raise _Refusal(400, message, code="unsupported_parameter", param="max_tokens")
-    for name in ("temperature", "top_p"):
-        if body.get(name, 1) != 1:
-            message = (
-                f"Unsupported value: '{name}' does not support {body[name]} with this model. "
-                "Only the default (1) value is supported."
-            )
-            raise _Refusal(400, message, code="unsupported_value", param=name)
+async def _embed(request: web.Request, wire: Wire, account: OpenAIAccount) -> web.Response:
+    book = request.app[STATE].answers
+    answer = embed(request, wire, account, book)
+    if book.latency_s:
+        await asyncio.sleep(book.latency_s)
+    return json_answer(answer, account)
 
 
-def _check_numbers(body: dict[str, Any]) -> None:
-    for name, low, high in (
-        ("temperature", 0, 2),
-        ("top_p", 0, 1),
-        ("max_tokens", 1, 10**9),
-        ("max_completion_tokens", 1, 10**9),
-    ):
-        value = body.get(name)
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high
-        ):
-            raise _Refusal(400, f"Invalid value for '{name}'.", code="invalid_value", param=name)
-
-
-def _check_format(response_format: Any) -> None:
-    if response_format is None or response_format.get("type") != "json_schema":
-        return
-    described = response_format.get("json_schema") or {}
-    name = described.get("name", "")
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", str(name)):
-        raise _Refusal(
-            400, "Invalid 'response_format.json_schema.name'.", code="invalid_value", param="response_format"
-        )
-    if described.get("strict"):
-        problem = _strict_problem(described.get("schema") or {})
-        if problem:
-            raise _Refusal(
-                400,
-                f"Invalid schema for response_format '{name}': {problem}",
-                code="invalid_json_schema",
-                param="response_format",
-            )
-
-
-def _strict_problem(schema: Any) -> str:
-    """Say what strict mode does not take; empty when it takes all."""
-    if isinstance(schema, list):
-        return next((problem for item in schema if (problem := _strict_problem(item))), "")
-    if not isinstance(schema, dict):
-        return ""
-    if "properties" in schema or schema.get("type") == "object":
-        if schema.get("additionalProperties") is not False:
-            return "'additionalProperties' is required to be supplied and to be false."
-        if set(schema.get("required", [])) != set(schema.get("properties", {})):
-            return "'required' is required to be supplied and to be an array including every key in properties."
-    inner = [
-        *schema.get("properties", {}).values(),
-        *schema.get("$defs", {}).values(),
-        schema.get("items"),
-        schema.get("anyOf"),
-    ]
-    return _strict_problem([item for item in inner if item is not None])
-
-
-def _plain(body: dict[str, Any]) -> Answer:
-    schema = None
-    response_format = body.get("response_format") or {}
-    if response_format.get("type") == "json_schema":
-        schema = response_format["json_schema"].get("schema")
-    elif response_format.get("type") == "json_object":
-        return Answer(content="{}")
-    return Answer(content=plain_answer(_text(body["messages"][-1]), schema))
-
-
-def _text(message: dict[str, Any]) -> str:
-    content = message.get("content") or ""
-    return content if isinstance(content, str) else " ".join(part.get("text", "[image]") for part in content)
-
-
-def _usage(body: dict[str, Any], answer: Answer, *, priced: bool) -> dict[str, Any]:
-    prompt = sum(count_tokens(_text(message)) for message in body["messages"])
-    usage: dict[str, Any] = {
-        "prompt_tokens": prompt,
-        "completion_tokens": count_tokens(answer.text),
-        "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": 0},
-        **({"cost": 0.0001} if priced else {}),
-        **answer.usage,
-    }
-    return {**usage, "total_tokens": usage["prompt_tokens"] + usage["completion_tokens"]}
-
-
-def _completion(body: dict[str, Any], answer: Answer, usage: dict[str, Any]) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
-    if answer.tool_calls:
-        message |= {"content": None, "tool_calls": answer.tool_calls}
+def _served(wire: Wire, account: OpenAIAccount) -> dict[str, ModelFacts]:
+    today = account.date()
     return {
-        "id": f"chatcmpl-{next(_numbers)}",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": body["model"],
-        "choices": [{"index": 0, "message": message, "finish_reason": answer.finish_reason, "logprobs": None}],
-        "usage": usage,
+        name: facts
+        for name, facts in wire.models.items()
+        if name not in account.retired and (facts.retires_on is None or today < facts.retires_on)
     }
 
 
-async def _stream(
-    request: web.Request, body: dict[str, Any], answer: Answer, usage: dict[str, Any]
-) -> web.StreamResponse:
-    response = web.StreamResponse(
-        headers={"Content-Type": "text/event-stream", "x-request-id": f"req_{next(_numbers)}"}
-    )
-    await response.prepare(request)
-    head = {
-        "id": f"chatcmpl-{next(_numbers)}",
-        "object": "chat.completion.chunk",
-        "created": int(time.time()),
-        "model": body["model"],
+async def _models(_request: web.Request, wire: Wire, account: OpenAIAccount) -> web.Response:
+    data = [_shown_model(name, facts, wire) for name, facts in _served(wire, account).items()]
+    return json_answer({"object": "list", "data": data}, account)
+
+
+async def _model(request: web.Request, wire: Wire, account: OpenAIAccount) -> web.Response:
+    name = request.match_info["model"]
+    facts = _served(wire, account).get(name)
+    if facts is None:
+        raise gone(wire, name)
+    return json_answer(_shown_model(name, facts, wire), account)
+
+
+def _shown_model(name: str, facts: ModelFacts, wire: Wire) -> dict[str, Any]:
+    """Describe a model; OpenRouter tells prices, as text, in dollars a token."""
+    if wire is GOOGLE_WIRE:
+        return {"id": f"models/{name}", "object": "model", "owned_by": "google"}
+    if wire is not OPENROUTER_WIRE:
+        return {"id": name, "object": "model", "created": 0, "owned_by": "openai"}
+    prompt, completion, cached = (f"{dollars / MILLION:.10f}".rstrip("0") for dollars in facts.dollars)
+    return {
+        "id": name,
+        "name": name,
+        "created": 0,
+        "context_length": facts.context,
+        "pricing": {"prompt": prompt, "completion": completion, "input_cache_read": cached, "request": "0"},
+        "supported_parameters": ["max_tokens", "temperature", "top_p", "tools", "response_format"],
     }
-    pieces = [answer.text[start : start + PIECE_CHARACTERS] for start in range(0, len(answer.text), PIECE_CHARACTERS)]
-    for place, piece in enumerate(pieces):
-        delta = {"content": piece, **({"role": "assistant"} if place == 0 else {})}
-        await _send(response, {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
-        if (error := request.get("stream_error")) is not None:
-            await _send(response, {"error": error})
-            return response
-    await _send(response, {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": answer.finish_reason}]})
-    if (body.get("stream_options") or {}).get("include_usage"):
-        await _send(response, {**head, "choices": [], "usage": usage})
-    await response.write(b"data: [DONE]\n\n")
-    return response
 
 
-async def _send(response: web.StreamResponse, chunk: dict[str, Any]) -> None:
-    await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+async def _key(_request: web.Request, _wire: Wire, account: OpenAIAccount) -> web.Response:
+    left = 0.0 if account.exhausted else None
+    data = {"label": "simulated", "usage": account.cost_usd, "limit": None, "limit_remaining": left}
+    return json_answer({"data": {**data, "is_free_tier": False}}, account)
+
+
+async def _take_file(request: web.Request, _wire: Wire, account: OpenAIAccount) -> web.Response:
+    return json_answer(await take_file(request, account), account)
+
+
+async def _show_file(request: web.Request, _wire: Wire, account: OpenAIAccount) -> web.Response:
+    return json_answer(show_file(find_file(account, request.match_info["file"])), account)
+
+
+async def _file_content(request: web.Request, _wire: Wire, account: OpenAIAccount) -> web.Response:
+    file = find_file(account, request.match_info["file"])
+    return web.Response(body=file.content, content_type="application/octet-stream")
+
+
+async def _delete_file(request: web.Request, _wire: Wire, account: OpenAIAccount) -> web.Response:
+    file = account.files.pop(find_file(account, request.match_info["file"]).file_id)
+    return json_answer({"id": file.file_id, "object": "file", "deleted": True}, account)
+
+
+async def _create_batch(request: web.Request, _wire: Wire, account: OpenAIAccount) -> web.Response:
+    return json_answer(show_batch(create_batch(request["body"], account)), account)
+
+
+async def _list_batches(request: web.Request, wire: Wire, account: OpenAIAccount) -> web.Response:
+    for batch in account.batches.values():
+        move_on(batch, wire, account, request.app[STATE].answers)
+    limit = min(MOST_LISTED, int(request.query.get("limit", "20")))
+    return json_answer(show_page(account, request.query.get("after", ""), limit), account)
+
+
+async def _read_batch(request: web.Request, wire: Wire, account: OpenAIAccount) -> web.Response:
+    batch = find_batch(account, request.match_info["batch"])
+    move_on(batch, wire, account, request.app[STATE].answers)
+    return json_answer(show_batch(batch), account)
+
+
+async def _cancel_batch(request: web.Request, wire: Wire, account: OpenAIAccount) -> web.Response:
+    batch = find_batch(account, request.match_info["batch"])
+    move_on(batch, wire, account, request.app[STATE].answers)
+    cancel(batch)
+    return json_answer(show_batch(batch), account)

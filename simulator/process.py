@@ -75,6 +75,21 @@ class Simulator:
         return f"{self.base_url}/openai/v1"
 
     @property
+    def openrouter_url(self) -> str:
+        """What OPENROUTER_BASE_URL should be."""
+        return f"{self.base_url}/openrouter/api/v1"
+
+    @property
+    def google_url(self) -> str:
+        """What GOOGLE_AI_BASE_URL should be: the host, behind which the paths of its wires are put."""
+        return f"{self.base_url}/google"
+
+    @property
+    def own_url(self) -> str:
+        """The address of a server of one's own that speaks OpenAI's wire."""
+        return f"{self.base_url}/compatible/v1"
+
+    @property
     def anthropic_url(self) -> str:
         """What ANTHROPIC_BASE_URL should be: without `/v1`, which the SDK adds."""
         return f"{self.base_url}/anthropic"

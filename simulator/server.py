@@ -13,6 +13,7 @@ from aiohttp import web
 from simulator import airtable, anthropic_wire, openai_wire, siblings
 from simulator.answers import Answer
 from simulator.faults import Fault, answer_with
+from simulator.openai_account import WIRES
 from simulator.state import STATE, State
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def build_app() -> web.Application:
     app = web.Application(middlewares=[_log_and_break], client_max_size=MOST_BYTES)
     app[STATE] = State()
     app.add_routes(_CONTROL)
-    app.add_routes(openai_wire.routes("/openai/v1"))
-    app.add_routes(openai_wire.routes("/openrouter/api/v1"))
+    for wire in WIRES:
+        app.add_routes(openai_wire.routes(wire))
     app.add_routes(anthropic_wire.routes("/anthropic"))
     app.add_routes(airtable.routes("/airtable"))
     app.add_routes(siblings.routes())
@@ -46,6 +47,7 @@ async def _log_and_break(
     state = request.app[STATE]
     started = time.monotonic()
     entry = await state.log.add(request)
+    request["body"] = entry.body
     fault = state.faults.take(entry)
     response = await answer_with(fault, request, handler)
     entry.duration_s = time.monotonic() - started

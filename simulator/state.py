@@ -12,11 +12,16 @@ from simulator.answers import AnswerBook
 from simulator.anthropic_account import AnthropicAccount
 from simulator.faults import FaultBook
 from simulator.log import RequestLog
+from simulator.openai_account import WIRES, OpenAIAccount
 from simulator.siblings import Siblings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+
+def _accounts() -> dict[str, OpenAIAccount]:
+    return {wire.name: OpenAIAccount() for wire in WIRES}
 
 
 @dataclass
@@ -37,6 +42,7 @@ class State:
     answers: AnswerBook = field(default_factory=AnswerBook)
     airtable: AirtableBases = field(default_factory=AirtableBases)
     anthropic: AnthropicAccount = field(default_factory=AnthropicAccount)
+    wires: dict[str, OpenAIAccount] = field(default_factory=_accounts)
     siblings: Siblings = field(default_factory=Siblings)
     slow: SlowCounter = field(default_factory=SlowCounter)
 
@@ -45,14 +51,14 @@ class State:
         open_now = self.slow.open
         self.log, self.faults, self.answers = RequestLog(), FaultBook(), AnswerBook()
         self.airtable, self.siblings = AirtableBases(), Siblings()
-        self.anthropic = AnthropicAccount()
+        self.anthropic, self.wires = AnthropicAccount(), _accounts()
         self.slow = SlowCounter(open=open_now, peak=open_now)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Change how a vendor behaves; an unknown name or key is an error."""
         for name, values in settings.items():
             vendors = {"airtable": self.airtable.limits, "answers": self.answers, "anthropic": self.anthropic}
-            target = {**vendors, **self.siblings.by_name()}.get(name)
+            target = {**vendors, **self.wires, **self.siblings.by_name()}.get(name)
             if target is None:
                 raise ValueError(f"there is nothing called {name} to configure")
             for key, value in values.items():

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from app.providers.openai_compatible import OpenAICompatible
 
-BASE_URL = "https://generativelanguage.googleapis.com/v1beta/openai/"
 
-
-def google_chat(*, api_key: str, base_url: str = "") -> OpenAICompatible:
-    """Make the provider; `base_url` goes in place of Google's."""
-    return OpenAICompatible(name="google_ai", api_key=api_key, base_url=base_url or BASE_URL)
+def google_chat(*, api_key: str, base_url: str) -> OpenAICompatible:
+    """Make the provider; the address ends in `/v1beta/openai/`."""
+    return OpenAICompatible(name="google_ai", api_key=api_key, base_url=base_url)

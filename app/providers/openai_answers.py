@@ -64,7 +64,7 @@ def read_body(body: Any, request: ChatRequest) -> ChatAnswer:
     if not isinstance(message, dict):
         raise unreadable(request.provider, "no choices")
     text, asked = text_of(message.get("content")), message.get("tool_calls") or ()
-    calls = _read_calls(asked)
+    calls = _read_calls(asked, request.provider)
     finish_reason = str(choice.get("finish_reason") or "stop")
     if asked and finish_reason == "stop":  # Google's word for it while it streams
         finish_reason = "tool_calls"
@@ -94,7 +94,7 @@ def text_of(content: Any) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _read_calls(asked: Any) -> tuple[Mapping[str, Any], ...] | None:
+def _read_calls(asked: Any, provider: str) -> tuple[Mapping[str, Any], ...] | None:
     """Read what the model asks to be done; None when one of the calls cannot be read."""
     calls = []
     for number, raw in enumerate(asked if isinstance(asked, list) else []):
@@ -106,7 +106,7 @@ def _read_calls(asked: Any) -> tuple[Mapping[str, Any], ...] | None:
             return None
         extra = {key: raw[key] for key in CALL_EXTRAS if raw.get(key)}
         call = {"id": str(raw.get("id") or f"call_{number}"), "name": function["name"], "input": given}
-        calls.append({**call, "extra": extra} if extra else call)
+        calls.append({**call, "extra": {provider: extra}} if extra else call)
     return tuple(calls)
 
 

@@ -99,6 +99,9 @@ class OpenAIConnection:
                 default_headers=self._headers,
                 http_client=openai.DefaultAioHttpClient(limits=limits, timeout=CONNECT_TIMEOUT_S),
             )
+            if self._base_url:
+                # The SDK takes these from the environment; another server need not know the account at OpenAI.
+                self._client.organization = self._client.project = None
             self._loop = loop
         return self._client
 

@@ -29,6 +29,7 @@ SERVER_ERRORS = HTTPStatus.INTERNAL_SERVER_ERROR
 END_OF_ERRORS = 600
 NAMES_A_MODEL = re.compile(r"model|endpoint", re.IGNORECASE)
 """A 404 is about the model when it speaks of one; OpenRouter speaks of endpoints. Files can be missing too."""
+NO_MODEL_ID = "is not a valid model ID"
 RETRY_DELAY = re.compile(r"(\d+(?:\.\d+)?)s")
 Failure = TypeVar("Failure", bound=StepError)
 LONGEST_MESSAGE = 500
@@ -77,7 +78,7 @@ def from_status(provider: str, status: int, body: Mapping[str, Any], headers: Ma
         return marked(PersistentError(said, code="auth", **details), blame=Blame.PROVIDER)
     if _is_moderation(status, body):
         return marked(PersistentError(said, code="refused", **details), blame=Blame.NONE)
-    if code in MODEL_GONE_CODES or (status == HTTPStatus.NOT_FOUND and NAMES_A_MODEL.search(_said(body))):
+    if code in MODEL_GONE_CODES or _knows_no_model(status, _said(body)):
         return marked(PersistentError(said, code="model_gone", **details), blame=Blame.RETIRED)
     if status in PASSING_STATUSES or (status >= SERVER_ERRORS and status != HTTPStatus.NOT_IMPLEMENTED):
         blame = Blame.NONE if status == HTTPStatus.CONFLICT else Blame.MODEL
@@ -118,6 +119,13 @@ def _is_moderation(status: int, body: Mapping[str, Any]) -> bool:
         and isinstance(metadata, Mapping)
         and bool({"reasons", "flagged_input"} & metadata.keys())
     )
+
+
+def _knows_no_model(status: int, said: str) -> bool:
+    """Tell a model that is gone; OpenRouter says so of a name it never heard with 400."""
+    if status == HTTPStatus.BAD_REQUEST:
+        return NO_MODEL_ID in said
+    return status == HTTPStatus.NOT_FOUND and NAMES_A_MODEL.search(said) is not None
 
 
 def _wait_s(body: Mapping[str, Any], headers: Mapping[str, str]) -> float | None:

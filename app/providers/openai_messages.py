@@ -18,7 +18,7 @@ def wire_body(request: ChatRequest) -> dict[str, Any]:
     """Write a request in the wire's words."""
     body: dict[str, Any] = {
         "model": request.model,
-        "messages": [wire_message(message) for message in request.messages],
+        "messages": [wire_message(message, request.provider) for message in request.messages],
         request.max_tokens_field: request.max_tokens,
         **request.extra,
     }
@@ -35,14 +35,14 @@ def wire_body(request: ChatRequest) -> dict[str, Any]:
     return body
 
 
-def wire_message(message: Mapping[str, Any]) -> dict[str, Any]:
+def wire_message(message: Mapping[str, Any], provider: str) -> dict[str, Any]:
     """Write one message. Marks for a cache have no place on this wire: such vendors cache long prefixes unasked."""
     written = {"role": message["role"], "content": _wire_content(message["content"])}
     if "tool_call_id" in message:
         written["tool_call_id"] = message["tool_call_id"]
     if message.get("tool_calls"):
         written["content"] = written["content"] or None
-        written["tool_calls"] = [_wire_call(call) for call in message["tool_calls"]]
+        written["tool_calls"] = [_wire_call(call, provider) for call in message["tool_calls"]]
     return written
 
 
@@ -71,6 +71,7 @@ def _wire_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _wire_call(call: Mapping[str, Any]) -> dict[str, Any]:
+def _wire_call(call: Mapping[str, Any], provider: str) -> dict[str, Any]:
     function = {"name": call["name"], "arguments": orjson.dumps(call["input"]).decode()}
-    return {"id": call["id"], "type": "function", "function": function, **call.get("extra", {})}
+    # What a vendor hung on its call goes back to that vendor only; others would refuse it.
+    return {"id": call["id"], "type": "function", "function": function, **call.get("extra", {}).get(provider, {})}

@@ -11,16 +11,15 @@ from collections.abc import Mapping
 
 from app.providers.openai_compatible import OpenAICompatible
 
-BASE_URL = "https://openrouter.ai/api/v1"
 APP_TITLE = "Batuta"
 
 
-def openrouter(*, api_key: str, base_url: str = "", app_url: str = "", app_title: str = APP_TITLE) -> OpenAICompatible:
+def openrouter(*, api_key: str, base_url: str, app_url: str = "", app_title: str = APP_TITLE) -> OpenAICompatible:
     """Make the provider.
 
     Args:
         api_key: of OpenRouter.
-        base_url: in place of theirs.
+        base_url: theirs, or another with `/api/v1`.
         app_url: where this installation lives, for their statistics; empty is not sent.
         app_title: its name there.
     """
@@ -28,4 +27,4 @@ def openrouter(*, api_key: str, base_url: str = "", app_url: str = "", app_title
         **({"HTTP-Referer": app_url} if app_url else {}),
         **({"X-OpenRouter-Title": app_title} if app_title else {}),
     }
-    return OpenAICompatible(name="openrouter", api_key=api_key, base_url=base_url or BASE_URL, headers=headers)
+    return OpenAICompatible(name="openrouter", api_key=api_key, base_url=base_url, headers=headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from dataclasses import replace
 from decimal import Decimal
 from itertools import accumulate
@@ -12,17 +13,27 @@ from typing import Any
 import pytest
 
 from app.errors import FatalError, PersistentError, ResourceError, StepError, TransientError
-from app.gateway.fakes import FakeLedger, LocalBreaker, NoLimit
+from app.gateway.fakes import FakeLedger, LocalGate
 from app.gateway.model import ChatAnswer, ChatRequest, ModelAnswer, ModelCall
 from app.gateway.registry_file import read_registry
 from app.gateway.service import Gateway
-from app.providers.openai_compatible import OpenAICompatible, wire_body
+from app.providers.openai_compatible import OpenAICompatible
+from app.providers.openai_messages import wire_body
 from simulator import Simulator
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAT = "/openai/v1/chat/completions"
+TODAY = dt.date(2026, 11, 20)
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
-ASKED = ChatRequest("openai", "llama", "fast_ai", ({"role": "user", "content": "hello"},), 100, timeout_s=5)
+ASKED = ChatRequest(
+    "openai",
+    "gpt-6-luna",
+    "fast_ai",
+    ({"role": "user", "content": "hello"},),
+    100,
+    max_tokens_field="max_completion_tokens",
+    timeout_s=5,
+)
 
 
 def send(simulator: Simulator, request: ChatRequest = ASKED, *, key: str = "k", base: str = "") -> ChatAnswer:
@@ -46,7 +57,7 @@ def ask(simulator: Simulator, call: ModelCall, ledger: FakeLedger | None = None)
     async def run() -> ModelAnswer:
         provider = OpenAICompatible(name="openai", api_key="k", base_url=simulator.openai_url)
         registry = read_registry(ROOT / "orchestration_config.json")
-        gateway = Gateway(registry, {"openai": provider}, breaker=LocalBreaker(), limiter=NoLimit())
+        gateway = Gateway(registry, {"openai": provider}, gate=LocalGate(), today=lambda: TODAY)
         try:
             return await gateway.complete(call, ledger or FakeLedger())
         finally:
@@ -68,7 +79,7 @@ def test_an_answer_comes_with_its_usage(simulator: Simulator) -> None:
 
     answer = send(simulator)
 
-    assert (answer.text, answer.finish_reason, answer.model) == ("four", "stop", "llama")
+    assert (answer.text, answer.finish_reason, answer.model) == ("four", "stop", "gpt-6-luna")
     # On this wire the prompt's tokens include the cached ones; ours do not overlap.
     assert (answer.usage.input_tokens, answer.usage.cache_read_tokens, answer.usage.cache_write_5m_tokens) == (
         30,
@@ -79,9 +90,11 @@ def test_an_answer_comes_with_its_usage(simulator: Simulator) -> None:
 
 
 def test_the_vendor_s_own_cost_is_read(simulator: Simulator) -> None:
-    answer = send(simulator, base=f"{simulator.base_url}/openrouter/api/v1")
+    simulator.answer(content="dear", usage={"cost": 0.0125})
 
-    assert answer.usage.vendor_cost_usd == Decimal("0.0001")
+    answer = send(simulator, replace(ASKED, model="moonshotai/kimi-k2.6"), base=simulator.openrouter_url)
+
+    assert answer.usage.vendor_cost_usd == Decimal("0.0125")
 
 
 def test_the_key_travels_as_a_bearer_and_the_sdk_does_not_retry(simulator: Simulator) -> None:
@@ -94,24 +107,24 @@ def test_the_key_travels_as_a_bearer_and_the_sdk_does_not_retry(simulator: Simul
 
 
 def test_a_server_of_one_s_own_needs_no_key(simulator: Simulator) -> None:
-    assert send(simulator, key="").text.startswith("Simulated answer")
+    own = replace(ASKED, model="llama", max_tokens_field="max_tokens")
+
+    assert send(simulator, own, key="", base=simulator.own_url).text.startswith("Simulated answer")
 
 
 def test_the_body_is_what_the_registry_and_the_task_say(simulator: Simulator) -> None:
-    request = replace(
-        ASKED, temperature=0.5, top_p=0.9, extra={"reasoning_effort": "none"}, max_tokens_field="max_completion_tokens"
-    )
+    request = replace(ASKED, model="gpt-4o", temperature=0.5, top_p=0.9, extra={"seed": 7})
 
     send(simulator, request)
 
     body = simulator.log(CHAT)[0]["body"]
     assert body == {
-        "model": "llama",
+        "model": "gpt-4o",
         "messages": [{"role": "user", "content": "hello"}],
         "max_completion_tokens": 100,
         "temperature": 0.5,
         "top_p": 0.9,
-        "reasoning_effort": "none",
+        "seed": 7,
     }
 
 
@@ -149,7 +162,7 @@ def test_the_vendor_accepts_every_text_model_as_the_registry_spells_it(simulator
 
 
 def test_a_model_that_is_gone_is_followed_by_its_fallback(simulator: Simulator) -> None:
-    simulator.configure(answers={"retired": ["gpt-6-sol"]})
+    simulator.configure(openai={"retired": ["gpt-6-sol"]})
 
     answer = ask(simulator, ModelCall("thinking_ai", "hello"))
 
@@ -297,7 +310,7 @@ def test_a_step_that_is_stopped_leaves_its_call_unknown(simulator: Simulator) ->
     async def run() -> None:
         provider = OpenAICompatible(name="openai", api_key="k", base_url=simulator.openai_url)
         registry = read_registry(ROOT / "orchestration_config.json")
-        gateway = Gateway(registry, {"openai": provider}, breaker=LocalBreaker(), limiter=NoLimit())
+        gateway = Gateway(registry, {"openai": provider}, gate=LocalGate(), today=lambda: TODAY)
         try:
             async with asyncio.timeout(0.3):
                 await gateway.complete(ModelCall("fast_ai", "hello"), ledger)

@@ -156,7 +156,7 @@ def test_a_stream_can_break_in_its_middle(simulator: Simulator) -> None:
         ({"model": "gpt-4.1-nano"}, openai.NotFoundError, "model_not_found"),
         ({"max_tokens": 5}, openai.BadRequestError, "unsupported_parameter"),
         ({"temperature": 0.5}, openai.BadRequestError, "unsupported_value"),
-        ({"model": "llama", "temperature": 5}, openai.BadRequestError, "invalid_value"),
+        ({"model": "gpt-4o", "temperature": 5}, openai.BadRequestError, "invalid_value"),
         ({"messages": []}, openai.BadRequestError, "empty_array"),
         (
             {
