@@ -186,6 +186,14 @@ def cancel(client: SystemClient, run: str) -> None:
     cancel_run(client, run, _console())
 
 
+@main.command()
+def models() -> None:
+    """List the models: who serves each here, at what price, and what retires."""
+    from app.commands.models import print_models
+
+    print_models(_settings(), _console())
+
+
 @main.command("import-state")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def import_state(file: Path) -> None:

@@ -20,9 +20,9 @@ class ListedModel:
     Args:
         model: the registry's entry.
         offer: what a call would go to now; what it would go to if its provider were configured, where none is.
-        available: whether a call would go anywhere, fallbacks included.
+        available: whether a step can ask it, fallbacks included.
         stand_in: the model that would answer in its place; empty when it answers itself.
-        missing: variables of which one must be set before it can be asked; empty when it is available.
+        missing: variables of which one must be set before anybody serves it; empty when somebody does.
         warnings: retirements, past and near, of what is configured.
     """
 
@@ -70,28 +70,38 @@ def show_prices(prices: Prices) -> dict[str, float | None]:
     return shown
 
 
-def list_models(
-    registry: Registry, providers: Collection[str], supported: Collection[str], today: dt.date
-) -> list[ListedModel]:
-    """List every model of the registry, in its order.
+@dataclass(frozen=True)
+class Surroundings:
+    """What an installation has.
 
     Args:
-        registry: the models.
         providers: those that are configured.
         supported: those that could be.
+        made: kinds of models that a step can ask here.
         today: offers that end on or before it serve no more.
     """
-    return [_list_model(registry, model, providers, supported, today) for model in registry.models.values()]
+
+    providers: Collection[str]
+    supported: Collection[str]
+    made: Collection[str]
+    today: dt.date
 
 
-def _list_model(
-    registry: Registry, model: LogicalModel, providers: Collection[str], supported: Collection[str], today: dt.date
-) -> ListedModel:
-    targets = registry.route(model.name, providers, today).targets
-    offer = targets[0].offer if targets else _likeliest(model, today)
-    stand_in = targets[0].logical.name if targets and targets[0].logical is not model else ""
-    missing = () if targets else registry.missing_variables(model.name, providers, supported)
-    return ListedModel(model, offer, bool(targets), stand_in, missing, _warnings(model, providers, today))
+def list_models(registry: Registry, here: Surroundings) -> list[ListedModel]:
+    """List every model of the registry, in its order."""
+    return [_list_model(registry, model, here) for model in registry.models.values()]
+
+
+def _list_model(registry: Registry, model: LogicalModel, here: Surroundings) -> ListedModel:
+    targets = registry.route(model.name, here.providers, here.today).targets
+    return ListedModel(
+        model=model,
+        offer=targets[0].offer if targets else _likeliest(model, here.today),
+        available=bool(targets) and model.kind in here.made,
+        stand_in=targets[0].logical.name if targets and targets[0].logical is not model else "",
+        missing=() if targets else registry.missing_variables(model.name, here.providers, here.supported),
+        warnings=_warnings(model, here.providers, here.today),
+    )
 
 
 def _likeliest(model: LogicalModel, today: dt.date) -> Offer:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from app.gateway.listing import Surroundings
 from app.gateway.listing import list_models as list_registry
 from app.gateway.service import utc_today
 from app.http.application import application
 from app.http.resource import Resource, Route
 from app.http.workflow_schemas import AddonSchema, AddonsSchema, ModelsSchema, TemplatesSchema
 from app.providers.assembly import SUPPORTED
+from app.runs.model_steps import MADE_KINDS
 
 if TYPE_CHECKING:
     from app.workflows.addon import Addon
@@ -28,7 +30,7 @@ def list_templates() -> dict[str, Any]:
 def list_models() -> dict[str, Any]:
     """List the models by logical name: who serves each now, and at what price."""
     app = application()
-    models = list_registry(app.registry, app.providers, SUPPORTED, utc_today())
+    models = list_registry(app.registry, Surroundings(app.providers, SUPPORTED, MADE_KINDS, utc_today()))
     return {"models": [model.to_json() for model in models], "count": len(models)}
 
 
