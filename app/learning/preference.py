@@ -14,6 +14,7 @@ from app.learning.ports import ScoredRows, Scorer, TooFewSamplesError, UnusableA
 
 if TYPE_CHECKING:
     from ml import Preference
+    from ml.frame import Array, Floats
 
 PREFERENCE = "preference"
 FEWEST_SAMPLES, FEWEST_POSITIVES = 100, 20  # below, the users' own Optimizer skips too
@@ -22,6 +23,7 @@ FEATURE_SET = "structures-1"
 DRAWS_SEED = 7  # the same structures are as uncertain tomorrow as today
 DRAWS = 64  # of each row: a deviation from so many is off by a tenth
 CHUNK = 4_000  # rows whose draws are held at once
+SMOOTHING = (1.0, 2.0)  # likes and showings that everything has before it is shown, as in the rates that serve
 
 
 class PreferenceScorer:
@@ -88,7 +90,7 @@ class PreferenceLearner:
             time=list(data.times_s),
             item=None if data.item is None else list(data.columns[data.item]),
             running=running.scorer if isinstance(running, PreferenceScorer) else None,
-            options=Options(threads=self._threads, seed=seed),
+            options=Options(threads=self._threads, seed=seed, baseline=smoothed_rates),
         )
         if not isinstance(fitted, Preference):  # labels of 0 and 1 are likes
             raise UnusableArtifactError("The labels are no likes.")
@@ -110,6 +112,28 @@ class PreferenceLearner:
         if not isinstance(loaded, Preference):
             raise UnusableArtifactError("It is no scorer of likes.")
         return PreferenceScorer(loaded)
+
+
+def smoothed_rates(items: Array, labels: Floats, weights: Floats, asked: Array) -> Floats:
+    """Score items by what serves while no scorer does: (likes + 1) / (shown + 2) of each.
+
+    Args:
+        items: shape (n,), of known rows.
+        labels: shape (n,), 1 for a like.
+        weights: shape (n,), showings a row stands for.
+        asked: shape (m,), items to score.
+
+    Returns:
+        shape (m,); a half for an item that was never shown.
+    """
+    import numpy as np  # noqa: PLC0415 - as above
+
+    names, code = np.unique(np.concatenate([items, asked]).astype(str), return_inverse=True)
+    known = code[: len(items)]
+    liked = np.bincount(known, weights=labels * weights, minlength=len(names))
+    shown = np.bincount(known, weights=weights, minlength=len(names))
+    rates = (liked + SMOOTHING[0]) / (shown + SMOOTHING[1])
+    return np.asarray(rates[code[len(items) :]], dtype=np.float64)
 
 
 def _as_text(scorer: Preference) -> str:
