@@ -1,8 +1,8 @@
 """Cost of a fit against LightGBM alone: `python -m ml.bench [--rows 1000000] [--features 40] [--threads 1]`.
 
 What is compared: LightGBM alone trains on the prepared matrix, with our parameters and as many rounds of trees; ours
-does all of a fit on the frame as it was given: roles, rows kept aside, encoding, trees, tastes, calibration, baseline, card.
-Both take turns, each time in a process of its own, and the ratio is that of two neighbours.
+does all of a fit on the frame as it was given: roles, rows kept aside, encoding, trees, tastes, calibration, baseline,
+card. Both take turns, each time in a process of its own, and the ratio is that of two neighbours.
 
 What a peak is: the highest resident memory of the process during the fit, less the resident memory just before it, when
 the caller's frame, label and times are there already. It is counted in frames: one frame is rows · features · bytes a

@@ -21,10 +21,10 @@ from ml.encoding import Encoder
 from ml.errors import RowsError
 from ml.frame import Array, Floats
 from ml.metrics import auc, calibration_bins, calibration_error, log_losses
-from ml.posterior import fit_tastes
+from ml.posterior import fit_tastes, learn_persons
 from ml.preference import MOST_ITEMS, Layout, Preference, lay_out
 from ml.promotion import judge, unseen_by
-from ml.splits import choose_split, fold_of, keep_aside
+from ml.splits import Split, choose_split, fold_of, keep_aside
 from ml.table import ItemRule, Options, Table
 from ml.tastes import Evidence, Tastes
 
@@ -33,6 +33,7 @@ FEWEST_POSITIVES = 20  # the same, for likes and for dislikes
 FOLDS = 5  # each booster scores the rows it has not seen; together, averaged, they serve
 MANY_ROWS = 200_000
 ASIDE_OF_MANY = 0.1  # half to stop the trees and fit the tastes on, half to measure
+ROWS_OF_PERSONS = 100_000  # of many rows, those that persons' own tastes are learned from
 LARGEST_DESIGN = 12_000_000  # numbers in the tastes' design: 100 MB
 FEWEST_TO_CALIBRATE = 200
 BELIEF = 100.0  # prior precision of the calibration's slope around 1 and shift around 0: the posterior is nearly right
@@ -60,8 +61,9 @@ def fit_preference(table: Table, options: Options, running: Preference | None) -
     aside = keep_aside(split, share, _order(table), table.unit, options.seed)
     trained: _Parts | None
     if many:
-        tuning, measured = _halves(np.flatnonzero(aside), table)
-        trained = final = _learn_many(table, tuning, measured, options)
+        tuning, measured = _halves(np.flatnonzero(aside), table, split)
+        trained = _learn_many(table, tuning, measured, options)
+        final = _know_persons(table, trained, aside, options)
     else:
         measured = np.flatnonzero(aside)
         trained = _learn(table.take(~aside), options) if 0 < len(measured) < len(table) else None
@@ -125,10 +127,30 @@ def _learn_many(table: Table, tuning: Array, measured: Array, options: Options) 
     return _taste(few, encoder, trees, margin)
 
 
-def _halves(aside: Array, table: Table) -> tuple[Array, Array]:
-    """Deal the rows kept aside: every other unit to either half."""
-    odd = np.unique(table.unit[aside], return_inverse=True)[1] % 2 == 1
-    return aside[~odd], aside[odd]
+def _halves(aside: Array, table: Table, split: Split) -> tuple[Array, Array]:
+    """Deal the rows kept aside: the later ones are measured, or every other unit."""
+    order = _order(table)
+    if split == "time" and order is not None:
+        later = np.zeros(len(aside), dtype=bool)
+        later[np.argsort(order[aside], kind="stable")[len(aside) // 2 :]] = True
+    else:
+        later = np.unique(table.unit[aside], return_inverse=True)[1] % 2 == 1
+    return aside[~later], aside[later]
+
+
+def _know_persons(table: Table, parts: _Parts, aside: Array, options: Options) -> _Parts:
+    """Learn the tastes of all persons, each from their latest rows, those first that the trees have not seen."""
+    if len(table.persons) < 2 or not parts.tastes.personal:  # noqa: PLR2004 - one person is the crowd
+        return parts
+    order = _order(table)
+    ordered = np.lexsort((np.arange(len(table)) if order is None else order, aside, table.person))[::-1]
+    begins = np.flatnonzero(np.diff(table.person[ordered], prepend=-2))
+    turn = np.arange(len(table)) - np.repeat(begins, np.diff(begins, append=len(table)))
+    each = max(1, ROWS_OF_PERSONS // len(table.persons))
+    few = table.take(np.sort(ordered[(turn < each) & (table.person[ordered] >= 0)])[-ROWS_OF_PERSONS:])
+    encoder = parts.layout.encoder
+    margin = booster.margins(parts.trees or (), encoder.for_trees(few.attributes), threads=options.threads)
+    return replace(parts, tastes=learn_persons(parts.tastes, _evidence(few, parts.layout, margin), table.persons))
 
 
 def _taste(table: Table, encoder: Encoder, trees: Forest | None, margin: Floats | None) -> _Parts:
@@ -142,11 +164,14 @@ def _taste(table: Table, encoder: Encoder, trees: Forest | None, margin: Floats 
         order = _order(table)
         kept = np.argsort(np.arange(len(table)) if order is None else order, kind="stable")[-most:]
         table, margin = table.take(kept), None if margin is None else margin[kept]
-    design = layout.design(table.attributes, margin, table.item)
-    evidence = Evidence(design, table.label.astype(np.float64), table.weight, table.person, table.question)
     blocks = layout.blocks(persons=len(table.persons) > 1)
-    tastes = fit_tastes(evidence, blocks, table.persons)
+    tastes = fit_tastes(_evidence(table, layout, margin), blocks, table.persons)
     return _Parts(layout, trees, tastes, tastes.variance_of(len(items)))
+
+
+def _evidence(table: Table, layout: Layout, margin: Floats | None) -> Evidence:
+    design = layout.design(table.attributes, margin, table.item)
+    return Evidence(design, table.label.astype(np.float64), table.weight, table.person, table.question)
 
 
 def _measured(

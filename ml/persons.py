@@ -38,23 +38,19 @@ class Group:
     each: int
 
 
-def sort_by_person(person: Ints) -> tuple[Ints, list[int]]:
-    """Order rows so that persons with equally many rows stand together.
+def order_by_person(person: Ints) -> Ints:
+    """Order rows so that persons with equally many rows stand together, nobody's rows first.
 
     Args:
         person: shape (n,), int64, -1 for nobody.
-
-    Returns:
-        (order of the rows, shape (n,): nobody's first, then persons by number of rows; the persons that have rows, in
-        that order).
     """
     known, place, counts = np.unique(person, return_inverse=True, return_counts=True)
     counts[known < 0] = 0
-    return np.lexsort((place, counts[place])), [int(known[j]) for j in np.lexsort((known, counts)) if known[j] >= 0]
+    return np.lexsort((place, counts[place]))
 
 
 def group_persons(person: Ints, personal: int) -> list[Group]:
-    """Find the groups of rows that `sort_by_person` ordered, none larger than is inverted at once."""
+    """Find the groups of rows that `order_by_person` ordered, none larger than is inverted at once."""
     start = int((person < 0).sum())  # nobody's rows come first
     edges = start + np.flatnonzero(np.diff(person[start:], prepend=-1))
     sizes = np.diff(edges, append=len(person))

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ml.frame import Floats
-from ml.persons import Eliminated, Group, add_own, group_persons, sort_by_person
+from ml.persons import Eliminated, Group, add_own, group_persons, order_by_person
 from ml.tastes import LAST_ROUNDS, STILL, Block, Evidence, Tastes, damping, slopes
 
 EM_ROUNDS = 12  # at most: the crowd's variances settle in three, persons' go on to move by a few percent a round
@@ -62,12 +62,7 @@ def fit_tastes(evidence: Evidence, blocks: Sequence[Block], names: Sequence[str]
         names: the persons; of one without rows nothing is kept, like of one we do not know.
     """
     d = max((block.stop for block in blocks if block.person > 0), default=0)
-    order, known = sort_by_person(evidence.person if d else np.full(len(evidence.label), -1, np.int64))
-    rows = evidence.take(order)
-    place = np.full(len(names) + 1, -1, np.int64)
-    place[sorted(known)] = np.arange(len(known))
-    rows = replace(rows, person=place[rows.person]) if d else rows
-    groups = group_persons(rows.person, d) if d else []
+    rows, groups, known = _sorted(evidence, d)
     prior, mode = _start(blocks, len(known), d)
     full = d <= FULL_DIMENSIONS and len(known) >= PERSONS_PER_DIMENSION * d
     for _ in range(EM_ROUNDS):
@@ -81,8 +76,49 @@ def fit_tastes(evidence: Evidence, blocks: Sequence[Block], names: Sequence[str]
             break
     covariances = _covariances(_climb(rows, groups, mode, prior, LAST_ROUNDS), len(known), d)
     stranger = _alone(rows, blocks) if len(names) else mode.w
-    persons = {names[j]: number for number, j in enumerate(sorted(known))}
+    persons = {names[j]: number for number, j in enumerate(known)}
     return Tastes(mode.w, mode.crowd_covariance, stranger, prior.sigma, persons, mode.u, covariances)
+
+
+def learn_persons(tastes: Tastes, evidence: Evidence, names: Sequence[str]) -> Tastes:
+    """Learn every person's own weights anew; the crowd's and the variances stay.
+
+    Args:
+        tastes: gives the crowd's weights and the prior of a person's.
+        evidence: rows; persons are numbered in the order of `names`.
+        names: the persons; of one without rows nothing is kept.
+    """
+    d = tastes.personal
+    rows, groups, known = _sorted(evidence, d)
+    offset, own = rows.design @ tastes.crowd, rows.design[:, :d]
+    u = np.zeros((len(known), d))
+    solved: list[Eliminated] = []
+    for _ in range(LAST_ROUNDS):
+        eta = offset.copy()
+        add_own(eta, own, groups, u)
+        error, spread, centred = slopes(rows, own, eta)
+        scaled = centred * np.sqrt(spread)[:, None]
+        wish = _wishes(rows, groups, error, tastes.spread) - u
+        solved = [Eliminated(group, scaled, tastes.spread) for group in groups]
+        step = np.zeros_like(u)
+        for part in solved:
+            step[part.group.persons] = part.step(wish[part.group.persons], np.zeros(d))
+        moved = np.zeros(len(eta))
+        add_own(moved, own, groups, step)
+        u = np.asarray(u + damping(moved) * step, dtype=np.float64)
+        if np.abs(moved).max(initial=0.0) < STILL:
+            break
+    persons = {names[j]: number for number, j in enumerate(known)}
+    return replace(tastes, persons=persons, means=u, covariances=_covariances(solved, len(known), d))
+
+
+def _sorted(evidence: Evidence, personal: int) -> tuple[Evidence, list[Group], list[int]]:
+    """Sort rows into groups of persons, who are numbered anew without those that have no rows."""
+    person = evidence.person if personal else np.full(len(evidence.label), -1, np.int64)
+    known = np.unique(person[person >= 0])
+    rows = evidence.take(order_by_person(person))
+    person = np.where(rows.person >= 0, np.searchsorted(known, rows.person), -1) if personal else rows.person
+    return replace(rows, person=person), group_persons(person, personal) if personal else [], known.tolist()
 
 
 def _start(blocks: Sequence[Block], persons: int, personal: int) -> tuple[_Prior, _Mode]:
