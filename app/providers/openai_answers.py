@@ -11,7 +11,8 @@ import orjson
 
 from app.gateway.model import ChatAnswer, ChatRequest, Usage
 from app.gateway.prices import guess_tokens
-from app.providers.openai_errors import error_object, from_body, unreadable
+from app.providers.failures import unreadable
+from app.providers.openai_errors import error_object, from_body
 
 CALL_EXTRAS = ("extra_content",)
 """What vendors hang on a call of a tool and want back with it: Google's signature of the thought behind it."""

@@ -16,9 +16,10 @@ from openai.types import Batch
 
 from app.errors import FatalError, PersistentError, StepError, TransientError
 from app.gateway.model import BatchItem, BatchResult, BatchState, Blame, ChatRequest
+from app.providers.failures import marked, unreadable, unsendable
 from app.providers.openai_answers import read_body, read_json
 from app.providers.openai_connection import OpenAIConnection, wire_timeout
-from app.providers.openai_errors import error_object, from_status, marked, to_step_error, unreadable, unsendable
+from app.providers.openai_errors import error_object, from_status, to_step_error
 from app.providers.openai_messages import wire_body
 
 ENDPOINT: Final = "/v1/chat/completions"

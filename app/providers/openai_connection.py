@@ -16,7 +16,8 @@ import openai
 import orjson
 
 from app.errors import FatalError
-from app.providers.openai_errors import to_step_error, unsendable
+from app.providers.failures import unsendable
+from app.providers.openai_errors import to_step_error
 
 CONNECT_TIMEOUT_S = 10.0
 KEEP_ALIVE_S = 15.0

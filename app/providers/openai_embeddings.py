@@ -11,9 +11,10 @@ from typing import Any
 from app.errors import PersistentError, StepError
 from app.gateway.model import EmbeddingAnswer, EmbeddingRequest, Usage
 from app.gateway.prices import guess_tokens
+from app.providers.failures import unreadable, unsendable
 from app.providers.openai_answers import count_of, read_json
 from app.providers.openai_connection import OpenAIConnection
-from app.providers.openai_errors import error_object, from_body, unreadable, unsendable
+from app.providers.openai_errors import error_object, from_body
 
 MOST_TEXTS = 2048
 BYTES_A_NUMBER = 4

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 import httpx2
 import openai
 
-from app.errors import FatalError, LogicalError, PersistentError, ResourceError, StepError, TransientError
+from app.errors import FatalError, LogicalError, PersistentError, StepError, TransientError
 from app.gateway.model import Blame
+from app.providers.failures import LONGEST_MESSAGE, brief, from_connection, marked, retry_after_s, slug, unreadable
 
 QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
 MODEL_GONE_CODES = {"model_not_found", "model_deprecated", "model_retired"}
@@ -31,15 +30,6 @@ NAMES_A_MODEL = re.compile(r"model|endpoint", re.IGNORECASE)
 """A 404 is about the model when it speaks of one; OpenRouter speaks of endpoints. Files can be missing too."""
 NO_MODEL_ID = "is not a valid model ID"
 RETRY_DELAY = re.compile(r"(\d+(?:\.\d+)?)s")
-Failure = TypeVar("Failure", bound=StepError)
-LONGEST_MESSAGE = 500
-_NEVER_SENT = (
-    httpx2.ConnectError,
-    httpx2.PoolTimeout,
-    httpx2.UnsupportedProtocol,
-    httpx2.ProxyError,
-    aiohttp.ClientConnectorError,
-)
 
 
 def to_step_error(error: BaseException, provider: str) -> StepError:
@@ -83,8 +73,8 @@ def from_status(provider: str, status: int, body: Mapping[str, Any], headers: Ma
     if status in PASSING_STATUSES or (status >= SERVER_ERRORS and status != HTTPStatus.NOT_IMPLEMENTED):
         blame = Blame.NONE if status == HTTPStatus.CONFLICT else Blame.MODEL
         return marked(_passing(said, status, _wait_s(body, headers), details), blame=blame)
-    slug = "" if code.isdigit() else _slug(code)
-    return marked(PersistentError(said, code=slug or f"http_{status}", **details), blame=Blame.NONE)
+    word = "" if code.isdigit() else slug(code)
+    return marked(PersistentError(said, code=word or f"http_{status}", **details), blame=Blame.NONE)
 
 
 def _said(body: Mapping[str, Any]) -> str:
@@ -157,44 +147,6 @@ def from_body(provider: str, body: Mapping[str, Any], *, begun: bool = False) ->
     return error
 
 
-def unreadable(provider: str, reason: str) -> StepError:
-    """Make the error of a 200 that is not the wire's JSON, such as a proxy's page."""
-    return marked(
-        TransientError(f"{provider} answered something that is not its wire: {reason}", code="unreadable_answer"),
-        sent=True,
-    )
-
-
-def cut_short(provider: str, *, begun: bool) -> StepError:
-    """Make the error of a stream that ended before its answer did."""
-    words = "in the middle of its answer" if begun else "without an answer"
-    return marked(TransientError(f"{provider} ended its stream {words}.", code="cut_short"), sent=True)
-
-
-def unsendable(provider: str, kind: type[Failure], reason: str, *, code: str = "unsendable") -> Failure:
-    """Make the error of a request that we do not even send."""
-    return marked(kind(f"{provider} was not asked: {reason}.", code=code), sent=False, blame=Blame.NONE)
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Read how long a vendor asks to wait: `retry-after-ms`, else `retry-after` in seconds or as a date.
-
-    Returns:
-        Seconds, 0 or more; None when nothing readable was said.
-    """
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    raw = headers.get("retry-after")
-    seconds = _number(raw)
-    if seconds is not None or raw is None:
-        return seconds
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(raw).timestamp() - time.time())
-    except ValueError:
-        return None
-
-
 def _from_status_error(provider: str, error: openai.APIStatusError) -> StepError:
     return from_status(provider, error.status_code, error_object(error.body), error.response.headers)
 
@@ -217,45 +169,19 @@ def _from_stream(provider: str, error: openai.APIError) -> StepError:
     return from_body(provider, error_object(error.body) or {"message": error.message})
 
 
+def _from_connection(provider: str, error: BaseException) -> StepError:
+    return from_connection(provider, error, timed_out=isinstance(error, openai.APITimeoutError))
+
+
 def _from_setup(provider: str, error: BaseException) -> StepError:
     """Translate what the SDK raises before it sends anything: no credentials, no token to be had."""
-    unusable = PersistentError(f"{provider} cannot be called: {_brief(error)}", code="auth")
+    unusable = PersistentError(f"{provider} cannot be called: {brief(error)}", code="auth")
     return marked(unusable, sent=False, blame=Blame.PROVIDER)
 
 
 def _passing(said: str, status: int, wait_s: float | None, details: dict[str, Any]) -> TransientError:
     code = "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "provider_unavailable"
     return TransientError(said, retry_after_s=wait_s, code=code, **details)
-
-
-def _from_connection(provider: str, error: BaseException) -> StepError:
-    """Tell a server that could not be reached from one that went silent, or away, with our request in its hands."""
-    causes = list(_causes(error))
-    if any(isinstance(cause, _NEVER_SENT) for cause in causes):
-        return marked(TransientError(f"{provider} cannot be reached.", code="network"), sent=False, blame=Blame.MODEL)
-    # aiohttp's transport calls a dropped connection a timeout of connecting; what aiohttp said decides.
-    dropped = any(isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError) for cause in causes)
-    if any(isinstance(cause, aiohttp.ConnectionTimeoutError) for cause in causes):
-        return marked(
-            TransientError(f"{provider} cannot be reached in time.", code="network"), sent=False, blame=Blame.MODEL
-        )
-    if not dropped and any(
-        isinstance(cause, openai.APITimeoutError | httpx2.TimeoutException | TimeoutError) for cause in causes
-    ):
-        return marked(
-            ResourceError(f"{provider} did not answer in time.", code="timeout"), sent=True, blame=Blame.MODEL
-        )
-    return marked(
-        TransientError(f"{provider} closed the connection before it answered.", code="network"),
-        sent=True,
-        blame=Blame.MODEL,
-    )
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def error_object(body: object) -> Mapping[str, Any]:
@@ -267,28 +193,6 @@ def error_object(body: object) -> Mapping[str, Any]:
     if isinstance(body, Mapping):
         return body
     return {"message": body} if isinstance(body, str) and body and not body.lstrip().startswith("<") else {}
-
-
-def marked(error: Failure, *, blame: Blame = Blame.MODEL, sent: bool = False) -> Failure:
-    """Say with an error whose fault it is, and whether the vendor may have done the work."""
-    error.details.update({"sent": sent, "blame": blame.value})
-    return error
-
-
-def _number(raw: str | None) -> float | None:
-    try:
-        value = float(raw) if raw is not None else None
-    except ValueError:
-        return None
-    return value if value is not None and 0 <= value < float("inf") else None
-
-
-def _slug(code: str) -> str:
-    return "".join(character if character.isalnum() else "_" for character in code.lower())[:64].strip("_")
-
-
-def _brief(error: BaseException) -> str:
-    return str(error).splitlines()[0][:LONGEST_MESSAGE] if str(error) else type(error).__name__
 
 
 _TRANSLATIONS: tuple[tuple[Any, Callable[[str, Any], StepError]], ...] = (

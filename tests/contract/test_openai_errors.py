@@ -14,7 +14,8 @@ from openai.types.chat import ChatCompletion
 
 from app.errors import FatalError, LogicalError, PersistentError, ResourceError, StepError, TransientError
 from app.gateway.model import Blame
-from app.providers.openai_errors import from_body, from_status, retry_after_s, to_step_error
+from app.providers.failures import retry_after_s
+from app.providers.openai_errors import from_body, from_status, to_step_error
 
 REQUEST = httpx2.Request("POST", "http://vendor/v1/chat/completions")
 COMPLETION = ChatCompletion.model_construct(id="c", choices=[], usage=None)
