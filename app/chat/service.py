@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import redis
     from sqlalchemy.engine import Connection
 
-    from app.chat.model import Session
+    from app.chat.model import Outcome, Session
     from app.chat.ports import Categoriser
     from app.chat.store import PgChatStore
     from app.runs.model import Started
@@ -179,6 +179,10 @@ class ChatService:
             NotFoundError: no answered chat of theirs.
         """
         return self._store.judge(run_id, owner, good=good, note=note)
+
+    def read_outcomes(self, *, limit: int = 10_000) -> list[Outcome]:
+        """List the newest judged chats for whoever learns from them, oldest of them first."""
+        return self._store.read_outcomes(limit=limit)
 
     def warm_up(self, owner: str) -> Started | None:
         """Open the way to the models for somebody who is about to write; at most once in `WARM_UP_EVERY_S`.
