@@ -147,6 +147,7 @@ class LocalGate:
     entered: list[Passage] = field(default_factory=list)
     settled: list[int] = field(default_factory=list)
     withdrawn: int = 0
+    delayed: int = 0
 
     async def enter(self, passage: Passage) -> Admission:
         """Refuse what is open, and what must wait."""
@@ -176,6 +177,10 @@ class LocalGate:
     async def withdraw(self, passage: Passage, admission: Admission) -> None:  # noqa: ARG002 - as in the port
         """Count what was given back."""
         self.withdrawn += 1
+
+    async def delay(self, passage: Passage, admission: Admission) -> None:  # noqa: ARG002 - as in the port
+        """Count what was sent late."""
+        self.delayed += 1
 
     def settle_soon(self, passage: Passage, admission: Admission, tokens: int) -> None:  # noqa: ARG002 - as in the port
         """Keep what was used."""

@@ -192,6 +192,12 @@ class RedisGate:
         if commands:
             await self._run(commands)
 
+    async def delay(self, passage: Passage, admission: Admission) -> None:
+        """Count a request that was held up on its way from here on: the vendor sees it only now."""
+        if admission.entry:
+            keys = [_rate_keys(passage.provider)[1]]
+            await self._run([_Command(scripts.DELAY, keys, [admission.entry, admission.tokens])])
+
     def settle_soon(self, passage: Passage, admission: Admission, tokens: int) -> None:
         """Count what a request did use in place of what it was let through with; nobody waits for it."""
         if not admission.tokens or tokens == admission.tokens:
@@ -241,7 +247,15 @@ class RedisGate:
 
 _DIGESTS = {
     text: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-    for text in (scripts.ADMIT, scripts.ENTER, scripts.SETTLE, scripts.SUCCEED, scripts.FAIL, scripts.WITHDRAW)
+    for text in (
+        scripts.ADMIT,
+        scripts.ENTER,
+        scripts.SETTLE,
+        scripts.DELAY,
+        scripts.SUCCEED,
+        scripts.FAIL,
+        scripts.WITHDRAW,
+    )
 }
 
 

@@ -152,6 +152,9 @@ redis.call('HINCRBYFLOAT', KEYS[1], 'tokens', tonumber(ARGV[3]) - tonumber(ARGV[
 return 1
 """
 
+# KEYS: minute. ARGV: the entry's name, its tokens.
+DELAY = _NOW + "return redis.call('ZADD', KEYS[1], 'XX', 'CH', now, ARGV[1] .. ':' .. ARGV[2])"
+
 # KEYS: breakers of provider and model.
 SUCCEED = "return redis.call('DEL', KEYS[1], KEYS[2])"
 

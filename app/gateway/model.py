@@ -23,6 +23,14 @@ class Blame(StrEnum):
 
 
 @dataclass(frozen=True)
+class Keep:
+    """The wish that an answer serve whoever of the same owner asks the very same within `ttl_s` seconds."""
+
+    owner: str
+    ttl_s: float
+
+
+@dataclass(frozen=True)
 class ModelCall:
     """One question to a model by its logical name.
 
@@ -37,6 +45,7 @@ class ModelCall:
         config: `temperature` 0..2, `max_tokens` 1.., `top_p` 0..1, `response_schema`; other keys are not the gateway's.
         fallback: logical names to go to in place of the registry's; None leaves those.
         timeout_s: most seconds for one request to a vendor.
+        keep: the answer may be a kept one, and is kept; None asks anew.
     """
 
     model: str
@@ -48,6 +57,7 @@ class ModelCall:
     config: Mapping[str, Any] = field(default_factory=dict)
     fallback: tuple[str, ...] | None = None
     timeout_s: float = 300.0
+    keep: Keep | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +187,44 @@ class ChatAnswer:
 
 
 @dataclass(frozen=True)
+class EmbeddingCall:
+    """Texts to be placed in the space of a model by its logical name.
+
+    Args:
+        texts: 1 to 256, none of them empty.
+        model: logical name or alias. Vectors of two models cannot be compared, so it has no stand-in by default.
+        dimensions: a shorter vector where the model offers one; None for its own length.
+        timeout_s: most seconds for one request to a vendor.
+    """
+
+    texts: tuple[str, ...]
+    model: str = "embedding_ai"
+    dimensions: int | None = None
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What a step gets for its texts.
+
+    Args:
+        vectors: one a text, in the order of the texts, all of one length.
+        model: logical name that answered.
+        provider: who served it.
+        vendor_model: the vendor's id of the model; store it beside the vectors.
+        usage: tokens.
+        cost_usd: dollars, to a millionth.
+    """
+
+    vectors: tuple[tuple[float, ...], ...]
+    model: str
+    provider: str
+    vendor_model: str
+    usage: Usage
+    cost_usd: Decimal
+
+
+@dataclass(frozen=True)
 class EmbeddingRequest:
     """Texts to be placed in a vendor's space.
 
@@ -246,6 +294,7 @@ class ModelAnswer:
         requests: how many answers it took; above 1 after repair.
         structured: a `response_schema` was given.
         tool_calls: what the model asks to be done, as in `ChatAnswer`.
+        cached: it was kept from the same question before; nothing was asked and nothing paid.
     """
 
     text: str
@@ -259,6 +308,7 @@ class ModelAnswer:
     requests: int = 1
     structured: bool = False
     tool_calls: tuple[Mapping[str, Any], ...] = ()
+    cached: bool = False
 
     @property
     def output(self) -> Any:

@@ -167,6 +167,16 @@ class CallLedger(Protocol):
         """
 
 
+class AnswerCache(Protocol):
+    """Keeps answers for those who ask the very same again. Losing them is no fault."""
+
+    async def find(self, key: str) -> dict[str, Any] | None:
+        """Find what is kept under a key."""
+
+    async def keep(self, key: str, answer: dict[str, Any], ttl_s: float) -> None:
+        """Keep an answer for so many seconds."""
+
+
 @dataclass(frozen=True)
 class Passage:
     """One request that wants to be sent.
@@ -243,6 +253,9 @@ class Gate(Protocol):
 
     async def withdraw(self, passage: Passage, admission: Admission) -> None:
         """Give back what was let through and never sent."""
+
+    async def delay(self, passage: Passage, admission: Admission) -> None:
+        """Tell that a request that was let through a while ago is sent only now."""
 
     def settle_soon(self, passage: Passage, admission: Admission, tokens: int) -> None:
         """Tell how many tokens it did use; returns at once."""

@@ -121,6 +121,13 @@ def worst_cost(prices: Prices, request: ChatRequest) -> Worst:
     return Worst(dollars.quantize(MILLIONTH, rounding=ROUND_CEILING), likely)
 
 
+def worst_embedding(prices: Prices, texts: Sequence[str]) -> Worst:
+    """Say what the embedding of some texts can cost at most."""
+    tokens = sum(MESSAGE_TOKENS + _bytes_of(text) for text in texts)
+    dollars = prices.worst_rates(tokens).dearest_input * tokens / MILLION
+    return Worst(dollars.quantize(MILLIONTH, rounding=ROUND_CEILING), -(-tokens // CHARACTERS_A_TOKEN))
+
+
 def cost_usd(prices: Prices, usage: Usage) -> Decimal:
     """Say what an answer cost: the vendor's own figure if it gave one, else the table's."""
     if usage.vendor_cost_usd is not None:

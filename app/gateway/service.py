@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TypeVar
 
 from app.errors import FatalError, PersistentError, StepError, StepParked
-from app.gateway.exchange import Doors, Exchange, PassedOver
-from app.gateway.model import ModelAnswer, ModelCall
-from app.gateway.ports import CallLedger, ChatProvider, Gate, OnText
-from app.gateway.registry import Registry, Route
+from app.gateway.embedding import EmbeddingExchange, check_texts
+from app.gateway.exchange import Exchange
+from app.gateway.model import EmbeddingCall, Embeddings, ModelAnswer, ModelCall
+from app.gateway.ports import AnswerCache, CallLedger, ChatProvider, EmbeddingProvider, Gate, OnText
+from app.gateway.registry import Kind, Registry, Route, Target
 from app.gateway.rendering import config_problems
+from app.gateway.sending import Doors, PassedOver
 
 logger = logging.getLogger(__name__)
+Answered = TypeVar("Answered")
 
 
 def utc_today() -> dt.date:
@@ -33,6 +37,8 @@ class Gateway:
         registry: the models.
         providers: the vendors that are configured, by their names in the registry.
         gate: shared memory of what fails, and of rates.
+        embedders: those of the vendors that make embeddings.
+        answers: keeps answers for those who ask the same again.
         today: the date on which offers retire.
     """
 
@@ -42,10 +48,12 @@ class Gateway:
         providers: Mapping[str, ChatProvider],
         *,
         gate: Gate,
+        embedders: Mapping[str, EmbeddingProvider] | None = None,
+        answers: AnswerCache | None = None,
         today: Callable[[], dt.date] = utc_today,
     ) -> None:
         self._registry = registry
-        self._doors = Doors(providers, gate, registry.version)
+        self._doors = Doors(providers, gate, embedders or {}, answers, registry.version)
         self._today = today
 
     async def complete(self, call: ModelCall, ledger: CallLedger, on_text: OnText | None = None) -> ModelAnswer:
@@ -69,30 +77,42 @@ class Gateway:
             raise FatalError(f"The config of this model call cannot be used: {listed}.", code="config_invalid")
         exchange = Exchange(call, ledger, self._doors, on_text)
         replayed = await exchange.replay()
-        return replayed if replayed is not None else await self._follow(call, exchange)
+        if replayed is not None:
+            return replayed
+        return await self._follow(self._route(call.model, "chat", self._doors.providers, call.fallback), exchange.ask)
 
-    async def _follow(self, call: ModelCall, exchange: Exchange) -> ModelAnswer:
+    async def embed(self, call: EmbeddingCall, ledger: CallLedger) -> Embeddings:
+        """Place texts in a model's space; errors as `complete`."""
+        check_texts(call)
+        exchange = EmbeddingExchange(call, ledger, self._doors)
+        replayed = await exchange.replay()
+        if replayed is not None:
+            return replayed
+        return await self._follow(self._route(call.model, "embedding", self._doors.embedders, None), exchange.ask)
+
+    async def _follow(self, route: Route, ask: Callable[[Target], Awaitable[Answered | PassedOver]]) -> Answered:
         """Try each target once; go on where one refuses for good or its breaker is open."""
         problems: list[StepError | StepParked] = []
-        for target in self._route(call).targets:
-            outcome = await exchange.ask(target)
+        for target in route.targets:
+            outcome = await ask(target)
             if not isinstance(outcome, PassedOver):
                 return outcome
             problems.append(outcome.problem)
             logger.warning("%s of %s is passed over: %s", target.offer.model, target.offer.provider, outcome.problem)
         raise _gravest(problems)
 
-    def _route(self, call: ModelCall) -> Route:
-        providers = self._doors.providers
-        route = self._registry.route(call.model, providers, self._today(), call.fallback)
+    def _route(self, model: str, kind: Kind, providers: Collection[str], fallback: tuple[str, ...] | None) -> Route:
+        route = self._registry.route(model, providers, self._today(), fallback)
         for warning in route.warnings:
             logger.warning("%s", warning)
-        if not route.targets or route.targets[0].logical.kind != "chat":
-            missing = self._registry.missing_variables(call.model, providers, providers)
+        if not route.targets or route.targets[0].logical.kind != kind:
+            missing = self._registry.missing_variables(model, providers, providers)
             hint = (
-                f"set {' or '.join(missing)}" if missing else "its offers have retired, or it does not answer in text"
+                f"set {' or '.join(missing)}"
+                if missing
+                else "its offers have retired, or it makes another kind of thing"
             )
-            raise PersistentError(f"Nothing serves {call.model} now: {hint}.", code="not_configured", final=True)
+            raise PersistentError(f"Nothing serves {model} now: {hint}.", code="not_configured", final=True)
         return route
 
     async def close(self) -> None:
