@@ -41,6 +41,7 @@ from app.gateway.gate import RedisGate
 from app.gateway.registry import RateLimit
 from app.gateway.registry_file import read_registry
 from app.gateway.service import Gateway, utc_today
+from app.gateway.traced import TracedProvider
 from app.health import Health
 from app.housekeeping import Housekeeping
 from app.idempotency.service import IdempotencyService
@@ -415,7 +416,8 @@ class Application:
         gate = RedisGate(
             client, limits=self._rate_limits(), threshold=errors.breaker_failures, open_s=errors.breaker_open_s
         )
-        gateway = Gateway(self.registry, self.providers, gate=gate)
+        traced = {name: TracedProvider(provider) for name, provider in self.providers.items()}
+        gateway = Gateway(self.registry, traced, gate=gate)
         return GatewayModelSteps(gateway, self.system_prompts, timeout_s=self.settings.engine.step_timeout_s)
 
     def _rate_limits(self) -> dict[str, RateLimit]:

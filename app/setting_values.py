@@ -127,6 +127,13 @@ def cron(raw: str) -> str:
     return raw
 
 
+def log_format(raw: str) -> str:
+    """Read a form of log lines."""
+    if raw.lower() not in {"text", "json"}:
+        raise ValueError("must be text or json")
+    return raw.lower()
+
+
 def level(raw: str) -> str:
     """Read a level of logging."""
     if raw.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:

@@ -18,6 +18,7 @@ from app.setting_values import (
     database_url,
     flag,
     level,
+    log_format,
     money,
     names,
     number,
@@ -81,6 +82,13 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("REDIS_URL", redis_url, "", "Redis 6+; empty: the embedded server under DATA_DIR.", secret=True),
     Variable("DATABASE_POOL_SIZE", whole(1, 200), 20, "Connections a process may hold besides its journal's own."),
     Variable("LOG_LEVEL", level, "INFO", "Least level that is logged."),
+    Variable("LOG_FORMAT", log_format, "text", "How a line is logged: text, or json for one object a line."),
+    Variable(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        url,
+        "",
+        "Collector that takes traces as OTLP over HTTP; empty: none. OpenTelemetry's other OTEL_ variables hold too.",
+    ),
     Variable("TIMEZONE", zone, "UTC", "Zone in which BATCH_CRON is meant."),
     Variable("BATCH_CRON", cron, "0 6 * * *", "When the daily batch starts; `off` leaves it to another clock."),
     Variable(
@@ -362,6 +370,8 @@ class Settings:
     models: ModelSettings
     chat: ChatSettings
     log_level: str
+    log_format: str
+    otlp_endpoint: str
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -389,6 +399,8 @@ class Settings:
             models=_fill(ModelSettings, values),
             chat=_fill(ChatSettings, values),
             log_level=values["LOG_LEVEL"],
+            log_format=values["LOG_FORMAT"],
+            otlp_endpoint=values["OTEL_EXPORTER_OTLP_ENDPOINT"],
         )
 
 

@@ -12,7 +12,9 @@ from typing import Any
 from celery import signals
 
 from app.broker import create_celery
+from app.logs import set_up_logs
 from app.settings import Settings
+from app.tracing import set_up_tracing
 from beat_schedule import beat_schedule
 from tasks.registry import register_tasks
 from tasks.runtime import runtime_of
@@ -35,8 +37,15 @@ def _close(**_: Any) -> None:
     ).close()  # a child of a pool of processes hands back what it runs, instead of letting its lease expire
 
 
+@signals.worker_init.connect(weak=False)
+@signals.worker_process_init.connect(weak=False)
+def _trace(**_: Any) -> None:
+    set_up_tracing(read_settings().otlp_endpoint, "batuta-worker")
+
+
 @signals.setup_logging.connect(weak=False)
 def _log(**_: Any) -> None:
-    logging.basicConfig(level=read_settings().log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = read_settings()
+    set_up_logs(settings.log_level, settings.log_format)
     logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)

@@ -31,6 +31,8 @@ from app.http.stopping import close_on_stop
 from app.http.traffic import register as count_requests
 from app.http.waiting import EXTENSION as WAITING
 from app.http.waiting import WaitingRoom
+from app.logs import set_up_logs
+from app.tracing import set_up_tracing
 
 if TYPE_CHECKING:
     from app.bootstrap import Application
@@ -80,7 +82,10 @@ def create_app(application: Application | None = None) -> Flask:
         SettingsError: the environment cannot be used, or would let strangers in.
     """
     if application is None:
-        app = create_app(_build())
+        composed = _build()
+        set_up_logs(composed.settings.log_level, composed.settings.log_format)
+        set_up_tracing(composed.settings.otlp_endpoint, "batuta-web")
+        app = create_app(composed)
         close_on_stop(app.extensions[WAITING])
         return app
     _refuse_open_bind(application)

@@ -12,6 +12,7 @@ from app.access.model import LOOPBACK_HOSTS, Scope
 from app.errors import ForbiddenError, MalformedError, NotFoundError
 from app.http.application import application
 from app.http.resource import rule_of
+from app.logs import tell_about
 from app.runs.model import new_run_id
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def take_request_id() -> None:
     """Keep the caller's `X-Request-Id` when it is harmless in a log, else make one."""
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else new_run_id()
+    tell_about(request=g.request_id)
 
 
 def refuse_nul() -> None:

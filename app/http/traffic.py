@@ -1,13 +1,16 @@
-"""Count requests and time them; the counts are the web process's own."""
+"""Count requests, time them, and begin their traces; the counts are the web process's own."""
 
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
 from flask import Flask, Response, current_app, g, request
+from opentelemetry.trace import SpanKind
 
 from app.telemetry.traffic import Traffic
+from app.tracing import HEADER, span
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -21,6 +24,7 @@ def register(app: Flask) -> None:
     app.extensions[EXTENSION] = Traffic()
     app.before_request(_begin)
     app.after_request(_note)
+    app.teardown_request(_end)
 
 
 def traffic() -> Traffic:
@@ -30,11 +34,28 @@ def traffic() -> Traffic:
 
 def _begin() -> ResponseReturnValue | None:
     g.began = time.perf_counter()
+    method, route = _place()
+    facts = {"http.request.method": method, "http.route": route}
+    g.spans = ExitStack()
+    traced = span(f"{method} {route}", facts, kind=SpanKind.SERVER, parent=request.headers.get(HEADER))
+    g.span = g.spans.enter_context(traced)
     return None
 
 
+def _end(_: BaseException | None) -> None:
+    spans = g.pop("spans", None)
+    if spans is not None:
+        spans.close()
+
+
+def _place() -> tuple[str, str]:
+    """Give method and route; callers can send any word for a method where there is no route."""
+    return (NO_ROUTE, NO_ROUTE) if request.url_rule is None else (request.method, request.url_rule.rule)
+
+
 def _note(response: Response) -> Response:
-    route = request.url_rule.rule if request.url_rule is not None else NO_ROUTE
-    method = request.method if request.url_rule is not None else NO_ROUTE  # callers can send any word for a method
+    method, route = _place()
+    if "span" in g:
+        g.span.set_attribute("http.response.status_code", response.status_code)
     traffic().note(method, route, response.status_code, time.perf_counter() - g.get("began", time.perf_counter()))
     return response

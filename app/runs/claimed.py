@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from app.workflows.model import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from app.runs.journal import Answer, Operation
 
 
 @dataclass
 class Claimed:
-    """A step this process owns now; `values` is what its placeholders see, `missing` the names that have no value."""
+    """A step this process owns now; `values` is what its placeholders see, `missing` the names that have no value.
+
+    `origin` names the request that the run comes from, and the `traceparent` it goes on under.
+    """
 
     run_id: str
     key: str
@@ -28,6 +33,7 @@ class Claimed:
     doomed: bool
     run_owner: str
     run_kind: str
+    origin: Mapping[str, str] = field(default_factory=dict)
 
     def operation(self, name: str, **fields: Any) -> Operation:
         """Write an operation on this step, fenced."""
@@ -55,4 +61,5 @@ def read_claim(run_id: str, key: str, answer: Answer) -> Claimed:
         doomed=answer["doomed"],
         run_owner=answer["run_owner"],
         run_kind=answer["run_kind"],
+        origin=answer.get("origin") or {},
     )

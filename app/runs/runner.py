@@ -15,17 +15,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from app.errors import BatutaError, FatalError, PersistentError, ResourceError, StepError, StepParked
+from app.logs import about
 from app.runs.claimed import Claimed, read_claim
 from app.runs.context import HandlerContext
 from app.runs.ledger import DayCaps, StepLedger
 from app.runs.ports import Grown
 from app.runs.retry import STANDARD, Policy, Retry, decide
+from app.runs.spans import tell_outcome, traced
 from app.runs.submission import growth_rows
 from app.workflows.conditions import holds, names_in_condition
 from app.workflows.limits import DEFAULT_LIMITS
 from app.workflows.variables import LOOP_NAMES, render
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
     from app.gateway.model import ModelAnswer, ModelCall
     from app.gateway.ports import OnText
     from app.runs.journal import Answer, JournalWriter, Operation
@@ -116,18 +120,21 @@ class StepRunner:
             return False
         place = (run_id, key, int(answer["fence"]))
         self._held.add(place)
+        step = read_claim(run_id, key, answer)
         try:
-            return await self._see_through(read_claim(run_id, key, answer), next_key)
+            with about(run=run_id, step=key, request=step.origin.get("request", "")), traced(step) as span:
+                return await self._see_through(step, next_key, span)
         finally:
             self._held.discard(place)
 
-    async def _see_through(self, step: Claimed, next_key: str | None) -> bool:
+    async def _see_through(self, step: Claimed, next_key: str | None, span: Span) -> bool:
         if self._leaving:  # claimed while all the rest was handed back
             operation = step.operation("park", reason=HANDED_BACK, delay_s=0)
         else:
             operation = await self._explained(step, await self._perform_guarded(step))
         if operation["op"] == "finish" and next_key is not None:
             operation["chained"] = next_key
+        tell_outcome(span, operation)
         answer = await self._write_outcome(step, operation)
         return bool(answer.get("chained"))
 

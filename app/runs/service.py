@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from app.errors import ConflictError, InvalidError, NotFoundError, OverloadedError
+from app.logs import fact
 from app.runs.model import RunStatus, RunView, Started, new_run_id
 from app.runs.store import PgRunStore, RunFilter
 from app.runs.submission import submission_rows
+from app.tracing import current_traceparent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +85,7 @@ class RunService:
             connection: joins the caller's transaction; the caller calls `publish` after its commit.
         """
         run_id = new_run_id()
-        rows = submission_rows(run_id, request)
+        rows = submission_rows(run_id, request, {"request": fact("request"), "traceparent": current_traceparent()})
         if connection is not None:
             status, effects = self._store.submit(connection, rows)
             return Started(run_id, status, effects)

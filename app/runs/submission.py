@@ -8,6 +8,8 @@ from app.workflows.graph import sources
 from app.workflows.model import Block, BlockType, Workflow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from app.runs.model import RunRequest
     from app.runs.ports import Grown
 
@@ -15,9 +17,14 @@ WINDOW = 200  # steps of one block that may be in the queues at once, so that on
 
 
 def submission_rows(
-    run_id: str, request: RunRequest
+    run_id: str, request: RunRequest, origin: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
     """Write a run, its blocks and its steps as `batuta_submit` reads them.
+
+    Args:
+        run_id: the new run's.
+        request: what to run.
+        origin: the request it comes from, and the trace it goes on in; empty facts are left out.
 
     Returns:
         The run's row, the blocks' rows, the steps' rows; amounts as text, so that no float touches money.
@@ -31,6 +38,7 @@ def submission_rows(
         "subject": request.subject,
         "max_cost_usd": None if request.max_cost_usd is None else str(request.max_cost_usd),
         "callback_url": request.callback_url,
+        "origin": {name: fact for name, fact in (origin or {}).items() if fact} or None,
         "document": _document(workflow),
         "variables": workflow.variables,
     }

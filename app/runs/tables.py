@@ -62,6 +62,7 @@ runs = sa.Table(
     _counter("completed_steps"),
     _counter("failed_steps"),
     _counter("waiting_steps"),
+    sa.Column("origin", JSONB(none_as_null=True), comment="the request it comes from, and its traceparent"),
     sa.Column("output_chars", sa.BigInteger, nullable=False, server_default="0", comment="of all its steps' outputs"),
     sa.Index("ix_runs_created", "created_at"),
     sa.Index("ix_runs_owner_created", "owner", "created_at"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,8 @@ class HandlerThreads:
     def run(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
         """Use the thread that was taken."""
         loop = asyncio.get_running_loop()
-        work = self._executor.submit(function, *arguments)
+        # The step's trace and the facts of its log lines go along.
+        work = self._executor.submit(contextvars.copy_context().run, function, *arguments)
 
         def give_back(_: object) -> None:
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile

@@ -18,7 +18,8 @@ from typing import Any
 import psycopg2
 
 from app.errors import FatalError, LogicalError, PersistentError, ResourceError, StepError, StepParked, TransientError
-from app.runs.ports import Handler, HandlerCatalog, StepContext
+from app.gateway.model import ModelCall
+from app.runs.ports import Handler, HandlerCatalog, ModelContext, StepContext
 
 TABLE = """
 create table if not exists effects (
@@ -54,6 +55,13 @@ def register(catalog: HandlerCatalog) -> None:
     ):
         catalog.tool(handler)
     catalog.agent(Handler("witness", witness))
+    catalog.agent(Handler("asks", asks))
+
+
+async def asks(context: ModelContext, given: dict[str, Any]) -> Any:
+    """Ask a model; a second try finds the first one's answer in the ledger."""
+    answer = await context.ask(ModelCall(given.get("model", "fast_ai"), given["prompt"]), part=given.get("part", 0))
+    return answer.output
 
 
 def note(context: StepContext, what: str) -> None:

@@ -107,7 +107,7 @@ begin
         'fence', v_step.fence, 'task', v_step.task, 'attempts', v_step.attempts, 'crashes', v_step.crashes,
         'tries', v_step.tries, 'doomed', v_step.doomed, 'rendered', v_step.rendered, 'scope', v_scope -> 'values',
         'missing', v_scope -> 'missing', 'item', v_step.item, 'item_value', v_step.item_value, 'parent', v_step.parent,
-        'slots', to_jsonb(v_step.slots), 'run_owner', v_run.owner, 'run_kind', v_run.kind, 'queue', v_step.queue);
+        'slots', to_jsonb(v_step.slots), 'run_owner', v_run.owner, 'run_kind', v_run.kind, 'origin', v_run.origin, 'queue', v_step.queue);
 end $$;
 
 

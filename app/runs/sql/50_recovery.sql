@@ -231,9 +231,10 @@ declare
     fx batuta_effects := batuta_no_effects();
     v_run uuid := (p_run ->> 'run_id')::uuid;
 begin
-    insert into runs (run_id, kind, owner, status, priority, subject, max_cost_usd, callback_url, block_count)
+    insert into runs (run_id, kind, owner, status, priority, subject, max_cost_usd, callback_url, origin, block_count)
         values (v_run, p_run ->> 'kind', p_run ->> 'owner', 'new', p_run ->> 'priority', p_run -> 'subject',
-            (p_run ->> 'max_cost_usd')::numeric, p_run ->> 'callback_url', jsonb_array_length(p_blocks));
+            (p_run ->> 'max_cost_usd')::numeric, p_run ->> 'callback_url', nullif(p_run -> 'origin', 'null'),
+            jsonb_array_length(p_blocks));
     insert into run_inputs (run_id, document, variables) values (v_run, p_run -> 'document', p_run -> 'variables');
     insert into blocks (run_id, block, type, latency, remaining, places)
         select v_run, b.block, b.type, b.latency, b.remaining, b.places
