@@ -34,7 +34,8 @@ class Fault:
         retry_after: seconds, or a date, for the Retry-After header.
         retry_after_ms: for the retry-after-ms header.
         drop: cut the connection `before` the route does anything, `after` it did everything, or `during` its answer;
-            a wire that streams finds `during` as `request["cut_stream"]` and cuts after the first piece.
+            a wire that streams finds `during` as `request["cut_stream"]` and cuts after the first piece, and `after`
+            as `request["cut_end"]` and may cut before the last.
         stream_error: in a stream, send this error object after the first piece.
         stream_raw: in a stream, send this text as it is after the first piece, and end; empty only ends.
         stream_delay_s: in a stream, be silent so long after the first piece.
@@ -126,7 +127,7 @@ async def answer_with(fault: Fault | None, request: web.Request, handler: Handle
     if fault.stream_error is not None:
         request["stream_error"] = fault.stream_error
     request["stream_raw"], request["stream_delay_s"] = fault.stream_raw, fault.stream_delay_s
-    request["cut_stream"] = fault.drop == "during"
+    request["cut_stream"], request["cut_end"] = fault.drop == "during", fault.drop == "after"
     response = await handler(request)
     if fault.drop == "after":
         return _cut(request)

@@ -111,16 +111,17 @@ def _message(answer: Answer, text: str, wire: Wire, account: OpenAIAccount) -> d
     if answer.refusal:
         return {**message, "content": None, "refusal": answer.refusal}
     if answer.tool_calls:
-        calls = [_call(call, wire, account) for call in answer.tool_calls]
+        calls = [_call(call, account) for call in answer.tool_calls]
+        if wire is GOOGLE_WIRE:  # signs the first
+            calls[0]["extra_content"] = {"google": {"thought_signature": SIGNATURE}}
         return {**message, "content": text or None, "tool_calls": calls}
     return message
 
 
-def _call(raw: dict[str, Any], wire: Wire, account: OpenAIAccount) -> dict[str, Any]:
+def _call(raw: dict[str, Any], account: OpenAIAccount) -> dict[str, Any]:
     """Write a call that was scripted in the wire's own form, or as a name with an input."""
     function = raw.get("function") or {"name": raw["name"], "arguments": json.dumps(raw["input"])}
-    call = {"id": raw.get("id") or account.name("call_"), "type": "function", "function": function}
-    return {**call, "extra_content": {"google": {"thought_signature": SIGNATURE}}} if wire is GOOGLE_WIRE else call
+    return {"id": raw.get("id") or account.name("call_"), "type": "function", "function": function}
 
 
 def _usage(prompt: str, text: str, cached: int, answer: Answer) -> dict[str, Any]:

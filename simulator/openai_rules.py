@@ -139,7 +139,7 @@ def _check_calls(message: dict[str, Any], where: str, wire: Wire, model: str) ->
             raise _invalid(f"{where}.tool_calls[{number}]", "Invalid 'tool_calls'.")
         if not isinstance(function.get("arguments"), str):
             raise _invalid(f"{where}.tool_calls[{number}]", "Invalid 'arguments': expected a string.", "invalid_type")
-        if wire is GOOGLE_WIRE and model.startswith("gemini-3"):
+        if wire is GOOGLE_WIRE and model.startswith("gemini-3") and number == 0:
             _check_signature(call)
         elif "extra_content" in call and wire is OPENAI_WIRE:
             raise unknown_field(wire, "extra_content", f"{where}.tool_calls[{number}]")
@@ -147,7 +147,7 @@ def _check_calls(message: dict[str, Any], where: str, wire: Wire, model: str) ->
 
 
 def _check_signature(call: dict[str, Any]) -> None:
-    """Google's newer models want the signature of the thought behind a call back."""
+    """Google's newer models want the signature back that came with the first of some calls."""
     extra = call.get("extra_content") or {}
     if not (extra.get("google") or {}).get("thought_signature"):
         raise Refusal(400, "Function call is missing a thought_signature in functionCall parts.")

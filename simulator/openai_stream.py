@@ -29,6 +29,9 @@ async def stream_completion(request: web.Request, wire: Wire, completion: dict[s
         await response.write(b": OPENROUTER PROCESSING\n\n")
     head = {key: completion[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
     for place, choice in enumerate(_choices(completion["choices"][0], wire)):
+        if choice["finish_reason"] and request.get("cut_end"):
+            await asyncio.sleep(SETTLE_S)
+            return response
         await _send(response, {**head, "choices": [choice]})
         if place == 0 and await _strike(request, response, wire, head):
             return response

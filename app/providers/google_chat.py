@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from app.providers.openai_compatible import OpenAICompatible
 
+UNSIGNED_CALL = {"extra_content": {"google": {"thought_signature": "skip_thought_signature_validator"}}}
+"""Google's own word for a call that its models did not make, and so did not sign.
+
+Source: https://ai.google.dev/gemini-api/docs/thought-signatures, November 2026.
+"""
+
 
 def google_chat(*, api_key: str, base_url: str) -> OpenAICompatible:
     """Make the provider; the address ends in `/v1beta/openai/`."""
-    return OpenAICompatible(name="google_ai", api_key=api_key, base_url=base_url)
+    return OpenAICompatible(name="google_ai", api_key=api_key, base_url=base_url, foreign_call=UNSIGNED_CALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -14,11 +15,17 @@ SCHEMA_NAME = "answer"
 BETWEEN_PARTS = "\n\n"
 
 
-def wire_body(request: ChatRequest) -> dict[str, Any]:
-    """Write a request in the wire's words."""
+def wire_body(request: ChatRequest, foreign_call: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Write a request in the wire's words.
+
+    Args:
+        request: ours.
+        foreign_call: what this vendor wants to see on calls of tools that another's model made.
+    """
+    own = _Hangings(request.provider, foreign_call or {})
     body: dict[str, Any] = {
         "model": request.model,
-        "messages": [wire_message(message, request.provider) for message in request.messages],
+        "messages": [_wire_message(message, own) for message in request.messages],
         request.max_tokens_field: request.max_tokens,
         **request.extra,
     }
@@ -35,14 +42,30 @@ def wire_body(request: ChatRequest) -> dict[str, Any]:
     return body
 
 
-def wire_message(message: Mapping[str, Any], provider: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Hangings:
+    """What is hung on calls of tools for one vendor."""
+
+    provider: str
+    foreign_call: Mapping[str, Any]
+
+    def of(self, calls: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Give what goes with each call: what this vendor hung there, for others would refuse it, or its stand-in."""
+        found = [call.get("extra", {}).get(self.provider, {}) for call in calls]
+        return found if any(found) else [self.foreign_call, *found[1:]]
+
+
+def _wire_message(message: Mapping[str, Any], hangings: _Hangings) -> dict[str, Any]:
     """Write one message. Marks for a cache have no place on this wire: such vendors cache long prefixes unasked."""
     written = {"role": message["role"], "content": _wire_content(message["content"])}
     if "tool_call_id" in message:
         written["tool_call_id"] = message["tool_call_id"]
     if message.get("tool_calls"):
         written["content"] = written["content"] or None
-        written["tool_calls"] = [_wire_call(call, provider) for call in message["tool_calls"]]
+        written["tool_calls"] = [
+            {**_wire_call(call), **extra}
+            for call, extra in zip(message["tool_calls"], hangings.of(message["tool_calls"]), strict=True)
+        ]
     return written
 
 
@@ -71,7 +94,6 @@ def _wire_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _wire_call(call: Mapping[str, Any], provider: str) -> dict[str, Any]:
+def _wire_call(call: Mapping[str, Any]) -> dict[str, Any]:
     function = {"name": call["name"], "arguments": orjson.dumps(call["input"]).decode()}
-    # What a vendor hung on its call goes back to that vendor only; others would refuse it.
-    return {"id": call["id"], "type": "function", "function": function, **call.get("extra", {}).get(provider, {})}
+    return {"id": call["id"], "type": "function", "function": function}

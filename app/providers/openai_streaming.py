@@ -15,13 +15,21 @@ from app.providers.failures import cut_short
 from app.providers.openai_answers import CALL_EXTRAS, read_answer, read_body, text_of
 from app.providers.openai_connection import OpenAIConnection
 from app.providers.openai_errors import error_object, from_body, to_step_error
-from app.providers.openai_messages import wire_body
 
+CHAT = "/chat/completions"
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-async def stream_answer(connection: OpenAIConnection, request: ChatRequest, on_text: OnText) -> ChatAnswer:
+async def stream_answer(
+    connection: OpenAIConnection, request: ChatRequest, body: Mapping[str, Any], on_text: OnText
+) -> ChatAnswer:
     """Ask for an answer in pieces, hand each on, and give the whole.
+
+    Args:
+        connection: where to.
+        request: ours.
+        body: the wire's.
+        on_text: takes the pieces.
 
     Raises:
         StepError: as `ChatProvider.complete`.
@@ -29,7 +37,8 @@ async def stream_answer(connection: OpenAIConnection, request: ChatRequest, on_t
     pieces = Pieces()
     try:
         async with asyncio.timeout(request.timeout_s):
-            return await _follow(connection, request, on_text, pieces)
+            async with await connection.open_stream(CHAT, {**body, **STREAMED}, request.timeout_s) as stream:
+                return await _follow(stream, request, on_text, pieces)
     except StepError:
         raise
     except Exception as error:  # the SDK's edge: whatever it raises becomes one of our classes
@@ -38,19 +47,17 @@ async def stream_answer(connection: OpenAIConnection, request: ChatRequest, on_t
         raise to_step_error(error, request.provider) from error
 
 
-async def _follow(connection: OpenAIConnection, request: ChatRequest, on_text: OnText, pieces: Pieces) -> ChatAnswer:
-    body = {**wire_body(request), **STREAMED}
-    async with await connection.open_stream("/chat/completions", body, request.timeout_s) as stream:
-        if stream.response.headers.get("content-type", "").startswith("application/json"):
-            # A server that does not stream says it all at once.
-            answer = read_answer(await stream.response.aread(), request)
-            if answer.text:
-                on_text(answer.text)
-            return answer
-        async for chunk in stream:
-            piece = pieces.add(chunk)
-            if piece:
-                on_text(piece)
+async def _follow(stream: openai.AsyncStream[Any], request: ChatRequest, on_text: OnText, pieces: Pieces) -> ChatAnswer:
+    if stream.response.headers.get("content-type", "").startswith("application/json"):
+        # A server that does not stream says it all at once.
+        answer = read_answer(await stream.response.aread(), request)
+        if answer.text:
+            on_text(answer.text)
+        return answer
+    async for chunk in stream:
+        piece = pieces.add(chunk)
+        if piece:
+            on_text(piece)
     if not pieces.ended:
         raise cut_short(request.provider, begun=pieces.begun)
     return read_body(pieces.body(), request)

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -18,6 +18,9 @@ from app.errors import FatalError, PersistentError, ResourceError, StepError, Tr
 from app.gateway.model import Blame, ChatAnswer, ChatRequest
 from app.gateway.ports import ChatProvider, OnText
 from app.providers.anthropic_messages import AnthropicMessages
+from app.providers.google_chat import google_chat
+from app.providers.openai_compatible import OpenAICompatible
+from app.providers.openrouter import openrouter
 from simulator import Simulator
 from simulator.anthropic_wire import error_body
 
@@ -44,6 +47,7 @@ class Wire:
         endings: the wire's words for our reasons to finish.
         faults: by what happened: a fault that tells it in the wire's words.
         stream_error: the error object of an overloaded vendor in the middle of a stream.
+        asks: what its requests have besides.
     """
 
     name: str
@@ -54,13 +58,14 @@ class Wire:
     endings: Mapping[str, str]
     faults: Mapping[str, dict[str, Any]]
     stream_error: dict[str, Any]
+    asks: Mapping[str, Any] = field(default_factory=dict)
 
     def request(self, **more: Any) -> ChatRequest:
         """Ask something small."""
         asked = ChatRequest(
             self.name, self.model, "fast_ai", ({"role": "user", "content": "hello"},), 2000, timeout_s=5
         )
-        return replace(asked, **more)
+        return replace(asked, **{**self.asks, **more})
 
     def send(
         self, simulator: Simulator, request: ChatRequest | None = None, on_text: OnText | None = None, key: str = "k"
@@ -106,7 +111,92 @@ ANTHROPIC = Wire(
     },
     stream_error={"type": "overloaded_error", "message": "Overloaded"},
 )
-WIRES = [ANTHROPIC]
+
+
+def plain_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    return {**call}
+
+
+OPENAI_ENDINGS = {name: name for name in ("stop", "length", "tool_calls", "content_filter")}
+
+
+def openai_error(message: str, code: str | None = None, kind: str = "invalid_request_error") -> dict[str, Any]:
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+OPENAI_FAULTS = {
+    "key refused": {"status": 401, "body": openai_error("Incorrect API key provided", "invalid_api_key")},
+    "no money": {"status": 429, "body": openai_error("pay first", "insufficient_quota", "insufficient_quota")},
+    "model gone": {"status": 404, "body": openai_error("The model `gpt-6-luna` does not exist", "model_not_found")},
+    "too many": {"status": 429, "body": openai_error("slow", "rate_limit_exceeded", "requests"), "retry_after": 7},
+    "overloaded": {"status": 503, "body": openai_error("overloaded", kind="server_error")},
+    "broken": {"status": 500, "body": openai_error("The server had an error", kind="server_error")},
+    "not understood": {"status": 400, "body": openai_error("Unknown parameter: 'x'.", "unknown_parameter")},
+    "too large": {"status": 413, "body": "<html>413</html>"},
+}
+OPENAI = Wire(
+    name="openai",
+    model="gpt-6-luna",
+    path="/openai/v1/chat/completions",
+    make=lambda simulator, key: OpenAICompatible(name="openai", api_key=key, base_url=simulator.openai_url),
+    tool_call=plain_call,
+    endings=OPENAI_ENDINGS,
+    faults=OPENAI_FAULTS,
+    stream_error={"message": "The server had an error", "type": "server_error", "code": None},
+    asks={"max_tokens_field": "max_completion_tokens"},
+)
+
+
+def openrouter_error(status: int, message: str, **metadata: Any) -> dict[str, Any]:
+    return {"status": status, "body": {"error": {"code": status, "message": message, "metadata": metadata}}}
+
+
+OPENROUTER = Wire(
+    name="openrouter",
+    model="meta-llama/llama-3.1-8b-instruct",
+    path="/openrouter/api/v1/chat/completions",
+    make=lambda simulator, key: openrouter(api_key=key, base_url=simulator.openrouter_url),
+    tool_call=plain_call,
+    endings=OPENAI_ENDINGS,
+    faults={
+        "key refused": openrouter_error(401, "No auth credentials found"),
+        "no money": openrouter_error(402, "Insufficient credits", limit_source="openrouter_credits"),
+        "model gone": openrouter_error(404, "No endpoints found for meta-llama/llama-3.1-8b-instruct."),
+        "too many": {**openrouter_error(429, "Rate limited"), "retry_after": 7},
+        "overloaded": openrouter_error(503, "No provider fits"),
+        "broken": openrouter_error(502, "Provider returned error", provider_name="one", raw="out of memory"),
+        "not understood": openrouter_error(400, "messages is required"),
+        "too large": openrouter_error(413, "Request too large"),
+    },
+    stream_error={"code": 502, "message": "Provider disconnected"},
+)
+
+
+def google_error(code: int, message: str, status: str, *details: dict[str, Any]) -> dict[str, Any]:
+    body = [{"error": {"code": code, "message": message, "status": status, "details": list(details)}}]
+    return {"status": code, "body": body}
+
+
+GOOGLE = Wire(
+    name="google_ai",
+    model="gemini-3.8-flash",
+    path="/google/v1beta/openai/chat/completions",
+    make=lambda simulator, key: google_chat(api_key=key, base_url=f"{simulator.google_url}/v1beta/openai/"),
+    tool_call=plain_call,
+    endings=OPENAI_ENDINGS,
+    faults={
+        "key refused": google_error(400, "API key not valid.", "INVALID_ARGUMENT", {"reason": "API_KEY_INVALID"}),
+        "no money": google_error(402, "Your prepayment credits are depleted.", "RESOURCE_EXHAUSTED"),
+        "model gone": google_error(404, "models/gemini-3.8-flash is not found for API version v1main", "NOT_FOUND"),
+        "too many": google_error(429, "Resource exhausted.", "RESOURCE_EXHAUSTED", {"retryDelay": "7s"}),
+        "overloaded": google_error(503, "The model is overloaded.", "UNAVAILABLE"),
+        "broken": google_error(500, "Internal error encountered.", "INTERNAL"),
+        "not understood": google_error(400, 'Unknown name "x": Cannot find field.', "INVALID_ARGUMENT"),
+        "too large": google_error(413, "Request payload size exceeds the limit", "INVALID_ARGUMENT"),
+    },
+    stream_error={"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"},
+)
+WIRES = [ANTHROPIC, OPENAI, OPENROUTER, GOOGLE]
 MEANINGS: dict[str, tuple[type[StepError], str, Blame]] = {
     "key refused": (PersistentError, "auth", Blame.PROVIDER),
     "no money": (PersistentError, "quota", Blame.PROVIDER),
@@ -188,7 +278,10 @@ def test_a_model_asks_for_tools(wire: Wire, simulator: Simulator, *, streamed: b
 
     answer = wire.send(simulator, wire.request(tools=(WEATHER,)), listener(streamed=streamed))
 
-    assert list(answer.tool_calls) == [ASKED_FOR_PARIS, other]
+    assert [{key: call[key] for key in ("id", "name", "input")} for call in answer.tool_calls] == [
+        ASKED_FOR_PARIS,
+        other,
+    ]
     assert answer.finish_reason == "tool_calls"
 
 
