@@ -226,7 +226,7 @@ def test_a_call_without_input_has_an_empty_one(simulator: Simulator, *, streamed
 
 def test_results_of_tools_come_back_in_one_turn(simulator: Simulator) -> None:
     calls = [{**ASKED_FOR_PARIS, "id": name} for name in ("functions.weather:0", "b")]
-    history = [
+    history: list[dict[str, Any]] = [
         {"role": "user", "content": "weather?"},
         {"role": "assistant", "content": "I look.", "tool_calls": calls},
         {"role": "tool", "tool_call_id": "functions.weather:0", "content": "rain"},
