@@ -32,10 +32,11 @@ from app.chat.rules import PlainCategoriser
 from app.chat.service import ChatService, Sorting
 from app.chat.store import PgChatStore
 from app.chat.tokens import TokenStreams
-from app.chat.written import CheckedPlans
+from app.chat.written import CheckedPlans, PlannedModel
 from app.database import create_engine
 from app.errors import NotConfiguredError
 from app.estimating import Estimator
+from app.gateway.answer_cache import RedisAnswerCache
 from app.gateway.breaker import read_open_breakers
 from app.gateway.gate import RedisGate
 from app.gateway.registry import RateLimit
@@ -258,11 +259,11 @@ class Application:
         )
         return ChatAgents(parts, CheckedPlans(self._plan_models, lambda: self.addons.names))
 
-    def _plan_models(self) -> dict[str, str]:
-        """Name the models that a plan may use: those that answer in text, and are served."""
+    def _plan_models(self) -> dict[str, PlannedModel]:
+        """Name the models that a plan may use: those that are served, and that a step can ask."""
         today = utc_today()
         return {
-            name: model.purpose
+            name: PlannedModel(model.purpose, model.kind)
             for name, model in self.registry.models.items()
             if model.kind == "chat" and self.registry.route(name, self.providers, today).targets
         }
@@ -417,8 +418,14 @@ class Application:
             client, limits=self._rate_limits(), threshold=errors.breaker_failures, open_s=errors.breaker_open_s
         )
         traced = {name: TracedProvider(provider) for name, provider in self.providers.items()}
-        gateway = Gateway(self.registry, traced, gate=gate)
-        return GatewayModelSteps(gateway, self.system_prompts, timeout_s=self.settings.engine.step_timeout_s)
+        answers, embedders = RedisAnswerCache(client), self.vendors.embedding
+        gateway = Gateway(self.registry, traced, gate=gate, embedders=embedders, answers=answers)
+        return GatewayModelSteps(
+            gateway,
+            self.system_prompts,
+            timeout_s=self.settings.engine.step_timeout_s,
+            cache_ttl_s=self.settings.models.cache_ttl_seconds,
+        )
 
     def _rate_limits(self) -> dict[str, RateLimit]:
         """Put the environment's numbers in place of the registry's."""

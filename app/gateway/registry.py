@@ -138,8 +138,9 @@ class Registry:
 
     @property
     def names(self) -> frozenset[str]:
-        """Logical names and aliases: what a document may write."""
-        return frozenset(self.models) | {alias for model in self.models.values() for alias in model.aliases}
+        """Logical names and aliases that a document may write; embeddings are no answer that a step could give."""
+        answering = [model for model in self.models.values() if model.kind != "embedding"]
+        return frozenset(name for model in answering for name in (model.name, *model.aliases))
 
     def find(self, name: str) -> LogicalModel:
         """Find a model by its name or an alias.

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from app.gateway.model import ChatRequest, ModelCall
+from app.gateway.model import ChatRequest, Keep, ModelCall
 from app.gateway.registry import Target
 from app.gateway.structured import schema_problem
 
 MOST_TOKENS = 1_000_000
+LONGEST_LIFE_S = 30 * 86_400
+"""Most seconds for which an answer may be kept."""
 MOST_MARKS = 4
 """Places up to which a vendor's cache may reach; a fifth is refused."""
 SYSTEM_CACHE = "1h"
@@ -34,11 +36,30 @@ def config_problems(config: Mapping[str, Any]) -> dict[str, str]:
         isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= MOST_TOKENS
     ):
         problems["max_tokens"] = f"must be a whole number from 1 to {MOST_TOKENS}"
+    if not _is_life(config.get("cache")):
+        problems["cache"] = f"must be true, false or an object with ttl_s, a whole number from 1 to {LONGEST_LIFE_S}"
     if config.get("response_schema") is not None:
         problem = schema_problem(config["response_schema"])
         if problem:
             problems["response_schema"] = problem
     return problems
+
+
+def _is_life(value: Any) -> bool:
+    if value is None or isinstance(value, bool):
+        return True
+    if not isinstance(value, Mapping) or set(value) - {"ttl_s"}:
+        return False
+    ttl_s = value.get("ttl_s", 1)
+    return isinstance(ttl_s, int) and not isinstance(ttl_s, bool) and 1 <= ttl_s <= LONGEST_LIFE_S
+
+
+def answer_life(config: Mapping[str, Any], owner: str, default_ttl_s: float) -> Keep | None:
+    """Say how long a step wishes its answer kept; None when it does not. The config has passed `config_problems`."""
+    wish = config.get("cache")
+    if not wish and wish != {}:
+        return None
+    return Keep(owner, wish.get("ttl_s", default_ttl_s) if isinstance(wish, Mapping) else default_ttl_s)
 
 
 def render_request(call: ModelCall, target: Target) -> ChatRequest:

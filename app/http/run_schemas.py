@@ -38,6 +38,7 @@ class StepSchema(AnswerSchema):
     status = fields.String(required=True, validate=validate.OneOf(STEP_STATUSES))
     model = fields.String(required=True, allow_none=True)
     attempts = fields.Integer(required=True)
+    cached = fields.Boolean(required=True, metadata={"description": "Answered by a kept answer (`config.cache`)."})
     cost = fields.Float(required=True, metadata={"description": "Dollars."})
     started_at = fields.DateTime(required=True, allow_none=True)
     finished_at = fields.DateTime(required=True, allow_none=True)
@@ -142,6 +143,7 @@ def show_step(step: StepView) -> dict[str, Any]:
         "status": step.status,
         "model": step.model,
         "attempts": step.attempts,
+        "cached": step.cached,
         "cost": dollars(step.cost_usd),
         "started_at": step.started_at,
         "finished_at": step.finished_at,

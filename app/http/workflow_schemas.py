@@ -154,7 +154,7 @@ class ModelSchema(AnswerSchema):
     provider = fields.String(required=True, metadata={"description": "Who would serve a call now."})
     model = fields.String(required=True, metadata={"description": "The provider's id."})
     purpose = fields.String(required=True)
-    kind = fields.String(required=True, validate=validate.OneOf(["chat", "image", "video"]))
+    kind = fields.String(required=True, validate=validate.OneOf(["chat", "image", "video", "embedding"]))
     prices = fields.Nested(PricesSchema, required=True)
     available = fields.Boolean(required=True)
     stand_in = fields.String(required=True, allow_none=True, metadata={"description": "The model that answers for it."})

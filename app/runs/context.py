@@ -11,12 +11,13 @@ from app.errors import ResourceError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from app.gateway.model import ModelAnswer, ModelCall
+    from app.gateway.model import EmbeddingCall, Embeddings, ModelAnswer, ModelCall
     from app.gateway.ports import OnText
     from app.runs.claimed import Claimed
     from app.runs.ports import StepReader, StepSummary
 
     Ask = Callable[[ModelCall, int, OnText | None], Awaitable[ModelAnswer]]
+    Embed = Callable[[EmbeddingCall, int], Awaitable[Embeddings]]
 
 
 class HandlerContext:
@@ -26,7 +27,7 @@ class HandlerContext:
     and a handler that still works learns it from `check_cancelled`.
     """
 
-    def __init__(self, step: Claimed, deadline_s: float, reader: StepReader, ask: Ask) -> None:
+    def __init__(self, step: Claimed, deadline_s: float, reader: StepReader, ask: Ask, embed: Embed) -> None:
         self.run_id = step.run_id
         self.step_key = step.key
         self.owner = step.run_owner
@@ -35,6 +36,7 @@ class HandlerContext:
         self._ends_at = time.monotonic() + deadline_s
         self._reader = reader
         self._ask = ask
+        self._embed = embed
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -57,3 +59,7 @@ class HandlerContext:
     async def ask(self, call: ModelCall, *, part: int = 0, on_text: OnText | None = None) -> ModelAnswer:
         """Ask a model, paid for and written down as this step's."""
         return await self._ask(call, part, on_text)
+
+    async def embed(self, call: EmbeddingCall, *, part: int = 0) -> Embeddings:
+        """Place texts in a model's space, paid for and written down as this step's."""
+        return await self._embed(call, part)

@@ -119,6 +119,10 @@ class Started:
     effects: Effects = field(default_factory=Effects, repr=False)
 
 
+CACHED = "cached"
+"""Reason of a completed step whose answer was kept from the same question before."""
+
+
 @dataclass(frozen=True)
 class StepView:
     """A step as a reader sees it."""
@@ -137,6 +141,11 @@ class StepView:
     output_variable: str | None
     reason: str | None = None
     parent: str | None = None
+
+    @property
+    def cached(self) -> bool:
+        """Whether it was answered by a kept answer, and cost nothing."""
+        return self.status == "completed" and self.reason == CACHED
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import FatalError
 from app.gateway.model import ModelCall
+from app.gateway.rendering import answer_life
 from app.runs.ports import ModelOutcome
 from app.workflows.variables import render, text_of
 
 if TYPE_CHECKING:
-    from app.gateway.model import ModelAnswer
+    from app.gateway.model import EmbeddingCall, Embeddings, ModelAnswer
     from app.gateway.ports import CallLedger, OnText
     from app.gateway.service import Gateway
     from app.runs.claimed import Claimed
@@ -28,12 +29,16 @@ class GatewayModelSteps:
         gateway: the way to every model.
         prompts: what stands before every question.
         timeout_s: most seconds for one request of a step that sets no limit.
+        cache_ttl_s: seconds for which an answer is kept where a step wishes it and does not say how long.
     """
 
-    def __init__(self, gateway: Gateway, prompts: SystemPrompts, *, timeout_s: float) -> None:
+    def __init__(
+        self, gateway: Gateway, prompts: SystemPrompts, *, timeout_s: float, cache_ttl_s: float = 3600
+    ) -> None:
         self._gateway = gateway
         self._prompts = prompts
         self._timeout_s = timeout_s
+        self._cache_ttl_s = cache_ttl_s
 
     async def perform(self, step: Claimed, ledger: CallLedger) -> ModelOutcome:
         """Ask the step's model, along its fallbacks.
@@ -43,18 +48,24 @@ class GatewayModelSteps:
             StepError: as the gateway says.
         """
         task, values = step.task, step.values
+        config = render(task.config, values)
         call = ModelCall(
             model=task.target,
             prompt=text_of(render(task.prompt, values)),
             # From the document as it stands: no variable reaches the system's side.
             system=self._prompts.parts(task.target, task.config.get("addons") or ()),
             images=_images(render(task.input_image, values)),
-            config=render(task.config, values),
+            config=config,
             fallback=task.fallback or None,
             timeout_s=task.timeout_s or self._timeout_s,
+            keep=answer_life(config, step.run_owner, self._cache_ttl_s),
         )
         answer = await self._gateway.complete(call, ledger)
-        return ModelOutcome(answer.output, answer.model)
+        return ModelOutcome(answer.output, answer.model, cached=answer.cached)
+
+    async def embed(self, call: EmbeddingCall, ledger: CallLedger) -> Embeddings:
+        """Place a handler's texts in a model's space; errors as `perform`."""
+        return await self._gateway.embed(call, ledger)
 
     async def ask(self, call: ModelCall, ledger: CallLedger, on_text: OnText | None = None) -> ModelAnswer:
         """Ask what a handler wants to know; errors as `perform`."""

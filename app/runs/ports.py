@@ -11,7 +11,7 @@ from app.errors import BatutaError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from app.gateway.model import ModelAnswer, ModelCall
+    from app.gateway.model import EmbeddingCall, Embeddings, ModelAnswer, ModelCall
     from app.gateway.ports import CallLedger, OnText
     from app.runs.claimed import Claimed
     from app.runs.model import Send
@@ -65,6 +65,9 @@ class ModelContext(StepContext, Protocol):
             StepParked: money, rate or breaker do not allow it now; let it pass, and the handler is called again.
             StepError: as the gateway says.
         """
+
+    async def embed(self, call: EmbeddingCall, *, part: int = 0) -> Embeddings:
+        """Place texts in a model's space, paid for and written down as this step's; `part` and errors as `ask`."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +149,11 @@ class StepReader(Protocol):
 
 @dataclass(frozen=True)
 class ModelOutcome:
-    """What a model step made: its output, and the logical name of the model that made it."""
+    """What a model step made: its output, the logical name of the model that made it, whether it was a kept answer."""
 
     output: Any
     model: str
+    cached: bool = False
 
 
 class ModelSteps(Protocol):
@@ -160,6 +164,9 @@ class ModelSteps(Protocol):
 
     async def ask(self, call: ModelCall, ledger: CallLedger, on_text: OnText | None = None) -> ModelAnswer:
         """Ask what a handler wants to know."""
+
+    async def embed(self, call: EmbeddingCall, ledger: CallLedger) -> Embeddings:
+        """Place a handler's texts in a model's space."""
 
 
 class FailureExplainer(Protocol):

@@ -19,6 +19,7 @@ from app.logs import about
 from app.runs.claimed import Claimed, read_claim
 from app.runs.context import HandlerContext
 from app.runs.ledger import DayCaps, StepLedger
+from app.runs.model import CACHED
 from app.runs.ports import Grown
 from app.runs.retry import STANDARD, Policy, Retry, decide
 from app.runs.spans import tell_outcome, traced
@@ -30,7 +31,7 @@ from app.workflows.variables import LOOP_NAMES, render
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from app.gateway.model import ModelAnswer, ModelCall
+    from app.gateway.model import EmbeddingCall, Embeddings, ModelAnswer, ModelCall
     from app.gateway.ports import OnText
     from app.runs.journal import Answer, JournalWriter, Operation
     from app.runs.lease import Owned
@@ -238,7 +239,8 @@ class StepRunner:
         ledger = StepLedger(self._journal, step, self._parts.caps)
         async with asyncio.timeout(self._limit_s(step, None)):
             done = await self._models().perform(step, ledger)
-        return step.operation("finish", status="completed", output=done.output, model=done.model)
+        kept = {"reason": CACHED} if done.cached else {}
+        return step.operation("finish", status="completed", output=done.output, model=done.model, **kept)
 
     def _models(self) -> ModelSteps:
         if self._parts.models is None:
@@ -248,6 +250,9 @@ class StepRunner:
     async def _ask(self, step: Claimed, call: ModelCall, part: int, on_text: OnText | None) -> ModelAnswer:
         ledger = StepLedger(self._journal, step, self._parts.caps, part=part)
         return await self._models().ask(call, ledger, on_text)
+
+    async def _embed(self, step: Claimed, call: EmbeddingCall, part: int) -> Embeddings:
+        return await self._models().embed(call, StepLedger(self._journal, step, self._parts.caps, part=part))
 
     async def _perform_handler(self, step: Claimed) -> Operation:
         handler = self._handler(step)
@@ -264,7 +269,9 @@ class StepRunner:
         limit_s = self._limit_s(step, handler)
         if not handler.is_async:
             await self._parts.threads.take()
-        context = HandlerContext(step, limit_s, self._parts.reader, partial(self._ask, step))
+        context = HandlerContext(
+            step, limit_s, self._parts.reader, partial(self._ask, step), partial(self._embed, step)
+        )
         try:
             async with asyncio.timeout(limit_s):
                 if handler.is_async:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.errors import NotFoundError, SettingsError
-from app.gateway.registry import Registry
+from app.gateway.registry import RateLimit, Registry
 from app.gateway.registry_file import load_registry, read_registry
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -50,7 +50,7 @@ def shipped() -> Registry:
 
 
 def test_the_shipped_file_has_the_thirteen_names_and_the_readme_s_aliases(shipped: Registry) -> None:
-    assert set(shipped.models) == USERS_NAMES | {"long_context_ai"}
+    assert set(shipped.models) == USERS_NAMES | {"long_context_ai", "embedding_ai"}
     assert shipped.find("research_ai").name == shipped.find("product_ai").name == "thinking_ai"
     assert {"research_ai", "product_ai"} < shipped.names
 
@@ -58,7 +58,24 @@ def test_the_shipped_file_has_the_thirteen_names_and_the_readme_s_aliases(shippe
 def test_every_text_model_of_the_shipped_file_is_served_by_one_openai_server(shipped: Registry) -> None:
     for model in shipped.models.values():
         targets = shipped.route(model.name, {"openai"}, TODAY).targets
-        assert bool(targets) == (model.kind == "chat"), model.name
+        assert bool(targets) == (model.kind in {"chat", "embedding"}), model.name
+
+
+def test_a_document_cannot_name_a_model_that_gives_no_answer(shipped: Registry) -> None:
+    assert shipped.find("embedding_ai").kind == "embedding"
+    assert "embedding_ai" not in shipped.names
+
+
+def test_rates_are_read_in_the_spellings_of_such_files() -> None:
+    written = document(a={"offers": [offer("openai", "a1")]})
+    written["rate_limiting"] = {
+        "openai": {"requestsPerMinute": 60, "tokensPerMinute": 500_000, "burstSize": 5, "requestsPerDay": 1500},
+        "openrouter": {"requests_per_minute": 30, "tokens_per_minute": 1000, "burst": 2},
+    }
+    limits = load_registry(written).rate_limits
+    assert limits == {"openai": RateLimit(60, 5, 500_000), "openrouter": RateLimit(30, 2, 1000)}
+    assert limits["openai"].overridden(0, None) == RateLimit(0, 5, 500_000)
+    assert limits["openai"].overridden(None, 7) == RateLimit(60, 5, 7)
 
 
 def test_no_model_of_the_shipped_file_has_retired(shipped: Registry) -> None:

@@ -243,5 +243,5 @@ def test_a_run_shows_its_cost_and_steps(web: FlaskClient, application: FakeAppli
     assert body["cost"] == {"tokens": 3, "dollars": 2e-06}
     assert body["result"]["result"] == {"a": 1}
     assert set(body["steps"][0]) == {
-        "key", "kind", "status", "model", "attempts", "cost", "started_at", "finished_at", "output", "error",
+        "key", "kind", "status", "model", "attempts", "cached", "cost", "started_at", "finished_at", "output", "error",
     }  # fmt: skip
