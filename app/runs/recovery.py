@@ -100,6 +100,8 @@ class Recovery:
         if not self._resized:
             with self._connection.cursor() as cursor:
                 cursor.execute("select batuta_resize_admission(%s)", (self._engine.max_concurrent_workflows,))
+                cursor.execute("select effects from batuta_retry_under_new_caps()")
+                self._publish(read_effects(cursor.fetchone()[0]))
             self._resized = True
         epoch, depths = self._broker_state()
         with self._connection.cursor() as cursor:

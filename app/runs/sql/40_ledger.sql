@@ -13,6 +13,8 @@ declare
     v_name text;
     v_cap numeric;
     v_short text;
+    v_under_way boolean;
+    v_delay_s float;
     v_request jsonb;
     v_ordinal int;
     v_aside boolean := coalesce((p_op ->> 'aside')::boolean, false);
@@ -75,10 +77,17 @@ begin
         answer := jsonb_build_object('parked', true, 'budget', v_short);
         return;
     elsif v_short is not null then
-        fx := batuta_park(fx, p_op || jsonb_build_object('reason', 'budget', 'delay_s', null));
         -- Calls under way are reserved at their worst and mostly cost less: while there are any, the step only waits
-        -- for one of them to settle.
-        if v_short <> 'run' or v_run.reserved_usd = 0 then
+        -- for one of them to settle. Those of its own run wake it; for those of other runs it looks again by the clock.
+        if v_short = 'run' then
+            v_under_way := v_run.reserved_usd > 0;
+        else
+            select reserved_usd > 0 into v_under_way from budgets
+                where day = v_day and name = case v_short when 'day' then '' else v_run.owner end;
+            v_delay_s := case when v_under_way then 1 + 2 * random() end;
+        end if;
+        fx := batuta_park(fx, p_op || jsonb_build_object('reason', 'budget', 'delay_s', v_delay_s));
+        if not v_under_way then
             fx := batuta_pause(fx, v_run.run_id, 'paused_budget', v_short);
         end if;
         answer := jsonb_build_object('parked', true, 'budget', v_short);
@@ -185,4 +194,22 @@ begin
         where day = p_day and name = '';
     update budgets set spent_usd = spent_usd + p_spent, reserved_usd = reserved_usd - p_released
         where day = p_day and name = p_owner;
+end $$;
+
+
+-- Caps of the day come with a worker's settings: when one starts, every run that waits for the day tries again under
+-- what it brought. Those that still do not fit pause again.
+create or replace function batuta_retry_under_new_caps(out effects jsonb)
+language plpgsql as $$
+declare
+    fx batuta_effects := batuta_no_effects();
+    r record;
+begin
+    for r in
+        select run_id from runs where status = 'paused_budget' and pause_reason in ('day', 'owner') order by run_id limit 500
+    loop
+        continue when not batuta_lock_free_run(r.run_id);
+        fx := batuta_unpause(fx, r.run_id);
+    end loop;
+    effects := batuta_effects_json(fx);
 end $$;

@@ -231,7 +231,10 @@ def test_a_cap_of_nothing_allows_no_call(desk: Desk) -> None:
     assert desk.status(run_id) == "paused_budget"
 
 
-@pytest.mark.parametrize(("caps", "word"), [({"day_cap_usd": "1"}, "day"), ({"owner_cap_usd": "1"}, "owner")])
+DAY_CAPS = pytest.mark.parametrize(("caps", "word"), [({"day_cap_usd": "1"}, "day"), ({"owner_cap_usd": "1"}, "owner")])
+
+
+@DAY_CAPS
 def test_a_days_cap_holds_over_all_runs_and_gives_back_what_the_other_cap_had_reserved(
     desk: Desk, caps: dict[str, str], word: str
 ) -> None:
@@ -239,18 +242,45 @@ def test_a_days_cap_holds_over_all_runs_and_gives_back_what_the_other_cap_had_re
     first = desk.submit([inline(ask("a"))])
     step = hand.must_claim(first, "a")
     assert "ordinal" in hand.reserve(step, "0.7", **caps)
+    hand.answer(step, 1, "0.6")
     second = desk.submit([inline(ask("a"))])
     assert hand.reserve(hand.must_claim(second, "a"), "0.7", **caps) == {"parked": True, "budget": word}
+    assert desk.status(second) == "paused_budget"
     assert desk.run_row(second).pause_reason == word
-    assert desk.read("select distinct reserved_usd from budgets") == [(Decimal("0.7"),)]
-    hand.answer(step, 1, "0.2")
     assert desk.read("select name, spent_usd, reserved_usd from budgets order by name") == [
-        ("", Decimal("0.2"), 0),
-        ("tester", Decimal("0.2"), 0),
+        ("", Decimal("0.6"), 0),
+        ("tester", Decimal("0.6"), 0),
     ]
     assert desk.command(second, "resume") == "running"
+    assert "ordinal" in hand.reserve(hand.must_claim(second, "a"), "0.3", **caps)
+    desk.check(second)
+
+
+@DAY_CAPS
+def test_a_run_does_not_pause_for_the_day_while_calls_of_others_may_leave_room(
+    desk: Desk, caps: dict[str, str], word: str
+) -> None:
+    hand = desk.hand()
+    first, second = (desk.submit([inline(ask("a"))]) for _ in range(2))
+    step = hand.must_claim(first, "a")
+    hand.reserve(step, "0.7", **caps)
+    assert hand.reserve(hand.must_claim(second, "a"), "0.7", **caps) == {"parked": True, "budget": word}
+    assert desk.status(second) == "running"
+    hand.answer(step, 1, "0.02")  # far under its worst case
+    desk.write("update steps set not_before = clock_timestamp() where status = 'parked'")
+    hand.recover()
     assert "ordinal" in hand.reserve(hand.must_claim(second, "a"), "0.7", **caps)
     desk.check(second)
+
+
+def test_a_raised_cap_counts_as_soon_as_a_worker_starts_with_it(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    hand = desk.hand()
+    hand.reserve(hand.must_claim(run_id, "a"), "2", day_cap_usd="1")
+    assert desk.status(run_id) == "paused_budget"
+    hand.execute("select effects from batuta_retry_under_new_caps()")
+    assert desk.status(run_id) == "running"
+    assert "ordinal" in hand.reserve(hand.must_claim(run_id, "a"), "2", day_cap_usd="3")
 
 
 def test_one_owners_cap_does_not_stop_another(desk: Desk) -> None:
