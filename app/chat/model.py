@@ -25,6 +25,9 @@ ACKNOWLEDGER = "thinking_fast_response_ai"
 REPORTER = "finished_task_ai"
 EXPLAINER = "ai_workers_failed_ai"
 
+USER_MESSAGE = "user_message"
+"""The variable under which a plan's steps find what the person wrote."""
+
 SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+=~-]{0,127}")
 """What a session may be called: it stands in paths and logs."""
 

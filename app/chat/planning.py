@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from app.chat import prompts
 from app.chat.agents import read_turn
 from app.chat.history import as_messages, divide
-from app.chat.model import EXPLAINER, REPORTER, THINKING
+from app.chat.model import EXPLAINER, REPORTER, THINKING, USER_MESSAGE
 from app.errors import DocumentInvalidError, LogicalError, StepError, StepParked
 from app.gateway.model import ModelCall
 from app.runs.ports import Grown
+from app.workflows.written import quote_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +29,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REPAIRS = 2
-COMPLAINTS_SHOWN = 12
 KEY_PREFIX = "w-"
 """Before the keys of a written plan, so that none is the key of a step of ours."""
 
-USER_MESSAGE = "user_message"
 QUOTED_CHARACTERS = 1500  # of each part, for the model that tells of it
 SHOWN_CHARACTERS = 20_000  # of each part, in the session
 MOST_SHOWN_CHARACTERS = 100_000
@@ -76,7 +75,7 @@ class Planning:
             try:
                 workflow = await asyncio.to_thread(self._reader.read, said.text, turn.asked.message)
             except DocumentInvalidError as error:
-                complaint = _complaint(error)
+                complaint = quote_problems(error)
                 conversation += [
                     {"role": "user", "content": prompt},
                     {"role": "assistant", "content": said.text or "(nothing)"},
@@ -241,8 +240,3 @@ def _why(step: StepSummary) -> str:
 
 def _text(output: Any) -> str:
     return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, default=str)
-
-
-def _complaint(error: DocumentInvalidError) -> str:
-    listed = [f"- {place}: {said}" for place, all_said in error.errors.items() for said in all_said]
-    return "\n".join(listed[:COMPLAINTS_SHOWN]) or str(error)

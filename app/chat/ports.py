@@ -67,7 +67,7 @@ class PlanReader(Protocol):
 
         Args:
             said: its answer, the document somewhere in it.
-            request: what the person wrote; paid video is only taken where it asks for such a thing.
+            request: what the person wrote; paid images and film are only taken where it asks for such a thing.
 
         Raises:
             DocumentInvalidError: every problem at its place.

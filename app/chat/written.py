@@ -1,52 +1,46 @@
-"""Workflows that a model wrote: what it may use, and the check before a step of one is stored."""
+"""What a model that plans is told it may write, and the check of what it wrote before a step of it is stored."""
 
 from __future__ import annotations
 
-import json
-import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from app.errors import DocumentInvalidError
+from app.chat.model import ACKNOWLEDGER, CATEGORIZER, EXPLAINER, REPORTER, USER_MESSAGE
 from app.workflows.catalog import Catalog
-from app.workflows.grammar import parse_workflow
-from app.workflows.limits import Limits
+from app.workflows.written import WRITTEN_LIMITS, WrittenRules, media_asked_for, read_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from app.workflows.model import Workflow
 
-MOST_TASKS = 30
-LIMITS = Limits(
-    max_tasks=MOST_TASKS,
-    max_items=50,
-    max_prompt_characters=20_000,
-    max_timeout_s=900,
-    max_retries=2,
-    max_concurrency=20,
-    max_depth=16,
-    max_values=20_000,
-    max_characters=400_000,
-)
-_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
-_ASKS_FOR_FILM = re.compile(r"\b(v[ií]deos?|films?|movies?|clips?|reels?|animations?|pel[ií]culas?)\b", re.IGNORECASE)
+OURS = frozenset({CATEGORIZER, ACKNOWLEDGER, REPORTER, EXPLAINER})
+"""Models with a part of their own in every chat; none for a plan."""
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """A model as a plan sees it: what it is for, and what it makes (`chat`, `image`, `video`)."""
+
+    purpose: str
+    kind: str
 
 
 class CheckedPlans:
-    """Read what a model wrote by the grammar of all documents, with smaller bounds; implements `PlanReader`.
+    """Reads plans by the rules for documents that a model wrote; implements `PlanReader`.
 
     Args:
-        models: logical names that answer in text, with a line each on what they are for.
+        models: those that are served, by name.
         addons: names of crafts.
     """
 
-    def __init__(self, models: Callable[[], Mapping[str, str]], addons: Callable[[], frozenset[str]]) -> None:
+    def __init__(self, models: Callable[[], Mapping[str, PlannedModel]], addons: Callable[[], frozenset[str]]) -> None:
         self._models = models
         self._addons = addons
 
     def describe(self) -> str:
         """Tell a model what it may write."""
-        models = "\n".join(f"- {name}: {purpose}" for name, purpose in sorted(self._models().items()))
+        models = "\n".join(f"- {name}: {model.purpose}" for name, model in sorted(self._usable().items()))
         addons = ", ".join(sorted(self._addons())) or "none"
         return (
             'The form: {"workflow": [{"type": "linear", "tasks": [{"model": "...", "prompt": "...",'
@@ -54,37 +48,26 @@ class CheckedPlans:
             "The blocks of `workflow` follow each other. In a block of type linear all tasks run side by side, in one"
             " of type inline one after another. A task names one model, its prompt, and the variable its answer is kept"
             " in; {name} in a later prompt stands for that answer. Two tasks of one linear block have different"
-            f" variables. At most {MOST_TASKS} tasks.\nModels:\n{models}\nAddons (crafts, named where they help):"
-            f" {addons}"
+            f" variables. At most {WRITTEN_LIMITS.max_tasks} tasks.\nModels:\n{models}\n"
+            f"Addons (crafts, named where they help): {addons}"
         )
 
     def read(self, said: str, request: str) -> Workflow:
         """Read and check what a model wrote.
 
+        Args:
+            said: its whole answer.
+            request: the person's own words: paid images and film are only taken where these ask for them.
+
         Raises:
             DocumentInvalidError: every problem at its place.
         """
-        document = find_json(said)
-        models = frozenset(self._models())
-        if not _ASKS_FOR_FILM.search(request):
-            models -= {"veo_3_1"}
-        catalog = Catalog(models=models, agents=frozenset(), tools=frozenset(), addons=self._addons())
-        return parse_workflow(document, None, catalog=catalog, limits=LIMITS)
+        usable = self._usable()
+        catalog = Catalog(frozenset(usable), agents=frozenset(), tools=frozenset(), addons=self._addons())
+        rules = WrittenRules(
+            catalog, kinds={name: model.kind for name, model in usable.items()}, asked_for=media_asked_for(request)
+        )
+        return read_written(said, rules, {USER_MESSAGE: request})
 
-
-def find_json(said: str) -> Any:
-    """Find the document in an answer: the last fenced block that is JSON, else from the first brace to the last.
-
-    Raises:
-        DocumentInvalidError: there is none.
-    """
-    first, last = said.find("{"), said.rfind("}")
-    candidates = [*reversed(_FENCE.findall(said)), said[first : last + 1] if 0 <= first < last else ""]
-    for candidate in candidates:
-        try:
-            return json.loads(candidate)
-        except (ValueError, RecursionError):
-            continue
-    raise DocumentInvalidError(
-        "There is no JSON document in the answer.", errors={"workflow": ["There is no JSON document in the answer."]}
-    )
+    def _usable(self) -> dict[str, PlannedModel]:
+        return {name: model for name, model in self._models().items() if name not in OURS}
