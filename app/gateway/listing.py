@@ -88,8 +88,9 @@ class Surroundings:
 
 
 def list_models(registry: Registry, here: Surroundings) -> list[ListedModel]:
-    """List every model of the registry, in its order."""
-    return [_list_model(registry, model, here) for model in registry.models.values()]
+    """List the models that a document may name, in the registry's order."""
+    named = registry.names
+    return [_list_model(registry, model, here) for model in registry.models.values() if model.name in named]
 
 
 def _list_model(registry: Registry, model: LogicalModel, here: Surroundings) -> ListedModel:

@@ -82,14 +82,16 @@ class StepLedger:
             The ordinal, and the request to send: the stored one where this is a second try.
 
         Raises:
-            StepParked: money does not suffice, or the step is no longer ours; the journal has parked it already.
+            StepParked: money does not suffice, or the step is no longer ours; the journal has parked it already, unless it is
+                asked aside.
         """
         answer = await self._journal.write(
             self._step.operation(
                 "reserve_call",
                 provider=entry.provider,
                 model=entry.model,
-                agent=self._step.task.target if self._step.task.kind == "agent" else "",
+                agent=self._aside or (self._step.task.target if self._step.task.kind == "agent" else ""),
+                aside=bool(self._aside),
                 request=entry.request,
                 estimate_usd=str(entry.estimate_usd),
                 price_version=entry.price_version,
