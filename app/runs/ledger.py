@@ -82,8 +82,8 @@ class StepLedger:
             The ordinal, and the request to send: the stored one where this is a second try.
 
         Raises:
-            StepParked: money does not suffice, or the step is no longer ours; the journal has parked it already, unless it is
-                asked aside.
+            StepParked: money does not suffice, or the step is no longer ours; the journal has parked it already, unless
+                this is asked aside.
         """
         answer = await self._journal.write(
             self._step.operation(
