@@ -395,8 +395,10 @@ class Application:
         targets = self.registry.route(task.target, self.providers or SUPPORTED, utc_today()).targets
         if not targets:
             return Spread(0, 0)
-        tokens = task.config.get("max_tokens") or targets[0].logical.max_tokens
-        prompt_tokens = len(task.prompt or "") / CHARACTERS_A_TOKEN
+        asked = task.config.get("max_tokens")  # may be a placeholder, whose value nobody knows yet
+        tokens = asked if isinstance(asked, int | float) else targets[0].logical.max_tokens
+        told = self.system_prompts.parts(task.target, task.config.get("addons") or ())
+        prompt_tokens = sum(map(len, (*told, task.prompt or ""))) / CHARACTERS_A_TOKEN
         rates = targets[0].offer.prices.worst_rates(int(prompt_tokens))
         most = float(rates.dearest_input) * prompt_tokens / MILLION + float(rates.output) * tokens / MILLION
         return Spread(most / 3, most)  # an answer seldom uses its whole allowance

@@ -31,7 +31,7 @@ JUDGED = [
 
 def test_the_page_has_all_its_examples() -> None:
     assert len(re.findall("```json", PAGE)) == len(BLOCKS)
-    assert (len(DOCUMENTS), len(RENDERED), len(JUDGED)) == (4, 12, 7)
+    assert (len(DOCUMENTS), len(RENDERED), len(JUDGED)) == (5, 12, 7)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
