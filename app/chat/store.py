@@ -40,6 +40,9 @@ update chat_sessions set positions = positions + 1,
     expires_at = greatest(expires_at, clock_timestamp() + make_interval(secs => :ttl_s))
 where session_id = :session_id returning positions
 """)
+# What is written by a step is on the disk once the step's own end is, which follows it in the same log; were it lost
+# before that, the step would be done again.
+WITH_THE_STEP = sa.text("set local synchronous_commit = off")
 # The texts go with their session; a judged one stays for those who learn, unless its owner deleted the session.
 FORGET_TEXTS = sa.text("""
 update chat_turns set asked = null where session_id is null and asked is not null and good is null
@@ -139,6 +142,7 @@ class PgChatStore:
         Repeat-safe: the summary is compared with what it was, and both change together.
         """
         with self.engine.begin() as connection:
+            connection.execute(WITH_THE_STEP)
             changed = connection.execute(
                 sa.update(sessions)
                 .where(sessions.c.session_id == session_id, sessions.c.summary == before)
@@ -157,6 +161,7 @@ class PgChatStore:
         Repeat-safe: a run has one row a part.
         """
         with self.engine.begin() as connection:
+            connection.execute(WITH_THE_STEP)
             if self._locks(connection, turn.session_id):
                 rows = [
                     _line(turn, ASKED, "user", turn.asked.message),
@@ -185,6 +190,7 @@ class PgChatStore:
         Repeat-safe: a run has one row a part.
         """
         with self.engine.begin() as connection:
+            connection.execute(WITH_THE_STEP)
             values = {"session_id": turn.session_id, "ttl_s": self._ttl_s}
             position = connection.execute(NEXT_POSITION, values).scalar_one_or_none()
             if position is not None:

@@ -16,7 +16,7 @@ from flask import Response, request, stream_with_context
 from app.chat.answers import answer_first
 from app.chat.model import FIRST_STEP
 from app.chat.tokens import TokenReader
-from app.errors import OverloadedError
+from app.errors import NotFoundError, OverloadedError
 from app.http.answers import dump
 from app.http.application import application
 from app.http.chat_failures import failure_of
@@ -27,7 +27,7 @@ from app.http.starting import take_run
 from app.http.streaming import RETRY_AFTER_S, STREAM_S
 from app.http.waiting import accept_run, read_preference, room
 from app.runs.model import RunStatus
-from app.runs.service import STOPS_A_WAIT
+from app.runs.service import STOPS_A_WAIT, is_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from app.http.starting import Begun, Taken
     from app.http.waiting import WaitingRoom
     from app.runs.listening import Waiter
+    from app.runs.model import RunView
     from app.runs.service import RunService
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class _Following:
     waiting_room: WaitingRoom
     ends_at: float
     told: bool = False
-    status: RunStatus | None = None
+    view: RunView | None = None
     quiet_since: float = field(default_factory=time.monotonic)
 
     def pieces(self, pieces: list[Piece]) -> Iterator[bytes]:
@@ -108,13 +109,14 @@ class _Following:
 
     def has_ended(self) -> bool:
         """Look whether the answer is there."""
-        self.status, ended = self.runs.step_standing(self.taken.run_id, FIRST_STEP)
-        return ended or self.status is None or self.status.ended
+        self.view = self.runs.read_with_step(self.taken.run_id, FIRST_STEP)
+        return self.view is None or self.view.status.ended or is_over(self.view)
 
     def must_leave(self, waiter: Waiter | None) -> bool:
         """Whether this reader has to be told to look elsewhere."""
         out_of_time = time.monotonic() >= self.ends_at or self.waiting_room.closing
-        return waiter is None or out_of_time or self.status in STOPS_A_WAIT
+        paused = self.view is not None and self.view.status in STOPS_A_WAIT
+        return waiter is None or out_of_time or paused
 
     def heartbeat(self) -> Iterator[bytes]:
         """Write something now and then, so that a connection that is gone is noticed."""
@@ -143,7 +145,7 @@ def _follow(following: _Following, reader: TokenReader | None) -> Iterator[bytes
                     yield _last(following)
                     return
                 if waiter is None or following.must_leave(waiter):
-                    status = following.status or RunStatus.QUEUED
+                    status = following.view.status if following.view is not None else RunStatus.QUEUED
                     yield _event("accepted", accept_run(following.taken.run_id, status, {}, {}).get_data())
                     return
             yield from following.heartbeat()
@@ -152,7 +154,9 @@ def _follow(following: _Following, reader: TokenReader | None) -> Iterator[bytes
 
 
 def _last(following: _Following) -> bytes:
-    view = following.runs.get_run(following.taken.run_id, owner=None)
+    view = following.view
+    if view is None:  # deleted while somebody waited for it: months ago, or by hand
+        return _event("error", answer_error(NotFoundError("There is no such run.", code="run_not_found")).get_data())
     answer = answer_first(view)
     if answer is None:
         return _event("error", answer_error(failure_of(view)).get_data())

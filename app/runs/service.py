@@ -42,6 +42,11 @@ class Page(Generic[T]):
     total: int
 
 
+def is_over(view: RunView) -> bool:
+    """Whether every step that a view holds has ended."""
+    return bool(view.steps) and all(step.finished_at is not None for step in view.steps)
+
+
 class RunService:
     """Start, read, steer and follow runs.
 
@@ -231,16 +236,16 @@ class RunService:
         """Wait until one step of a run has ended, whatever else the run still does.
 
         Returns:
-            The run as it stands then; None as from `wait_for_end`.
+            The run as it stands then, with this step alone and no variables; None as from `wait_for_end`.
         """
         ends_at = time.monotonic() + timeout_s
         with self._listener.waiter(run_id) as waiter:
             while True:
-                status, ended = self._store.step_standing(run_id, key)
-                if status is None or status.ended or ended:
-                    return self._store.read_run(run_id)
+                view = self._store.read_with_step(run_id, key)
+                if view is None or view.status.ended or is_over(view):
+                    return view
                 left_s = ends_at - time.monotonic()
-                if waiter is None or status in STOPS_A_WAIT or left_s <= 0:
+                if waiter is None or view.status in STOPS_A_WAIT or left_s <= 0:
                     return None
                 waiter.wait(left_s)
 
@@ -248,9 +253,9 @@ class RunService:
         """Be told of a run's news, for a reader with a loop of its own; None when too many wait already."""
         return self._listener.waiter(run_id)
 
-    def step_standing(self, run_id: str, key: str) -> tuple[RunStatus | None, bool]:
-        """Say where a run is, and whether one of its steps has ended."""
-        return self._store.step_standing(run_id, key)
+    def read_with_step(self, run_id: str, key: str) -> RunView | None:
+        """Read a run with one of its steps alone and without variables; None when there is no run."""
+        return self._store.read_with_step(run_id, key)
 
     def events_after(self, run_id: str, seq: int, limit: int = 500) -> list[Event]:
         """Read a run's events after a number, oldest first."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -14,8 +17,6 @@ from app.runs.ports import StepSummary
 from app.runs.text import cleaned_json
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sqlalchemy.engine import Connection, Engine, Row
 
 SUBMIT = sa.text(
@@ -83,17 +84,16 @@ class PgRunStore:
             )
             return {row.run_id: RunStatus(row.status) for row in rows}
 
-    def step_standing(self, run_id: str, key: str) -> tuple[RunStatus | None, bool]:
-        """Say where a run is (None: there is none) and whether one of its steps has ended."""
-        query = (
-            sa.select(tables.runs.c.status, tables.steps.c.finished_at)
-            .select_from(tables.runs)
-            .outerjoin(tables.steps, sa.and_(tables.steps.c.run_id == tables.runs.c.run_id, tables.steps.c.key == key))
-            .where(tables.runs.c.run_id == run_id)
-        )
+    def read_with_step(self, run_id: str, key: str) -> RunView | None:
+        """Read a run with one of its steps alone and without variables, in one statement; for who waits for it."""
+        of_step = sa.select(*_STEP_COLUMNS).where(tables.steps.c.run_id == run_id, tables.steps.c.key == key)
+        one = sa.select(sa.func.to_jsonb(sa.literal_column("s"))).select_from(of_step.subquery("s")).scalar_subquery()
+        query = sa.select(tables.runs, one.label("step")).where(tables.runs.c.run_id == run_id)
         with self.engine.connect() as connection:
-            row = connection.execute(query).one_or_none()
-        return (None, False) if row is None else (RunStatus(row.status), row.finished_at is not None)
+            run = connection.execute(query).one_or_none()
+        if run is None:
+            return None
+        return _run_view(run, {}, () if run.step is None else (_step_from_json(run.step),))
 
     def status_in(self, connection: Connection, run_id: str) -> RunStatus | None:
         """Look up where a run is, as a caller's transaction sees it."""
@@ -210,6 +210,13 @@ def _step_view(row: Any) -> StepView:
         reason=row.reason,
         parent=row.parent,
     )
+
+
+def _step_from_json(raw: dict[str, Any]) -> StepView:
+    times = {
+        name: None if raw[name] is None else datetime.fromisoformat(raw[name]) for name in ("started_at", "finished_at")
+    }
+    return _step_view(SimpleNamespace(**{**raw, **times, "cost_usd": Decimal(str(raw["cost_usd"]))}))
 
 
 def _run_view(row: Row[Any], variables: dict[str, Any], steps: tuple[StepView, ...]) -> RunView:
