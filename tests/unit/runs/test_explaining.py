@@ -74,7 +74,7 @@ class Counting:
 
 
 def explained(models: Saying, *, most: int = 9, timeout_s: float = 5.0, **step: Any) -> str:
-    explainer = ModelFailureExplainer(models, PROMPTS, Counting(most), timeout_s=timeout_s)
+    explainer = ModelFailureExplainer(cast("Any", models), PROMPTS, Counting(most), timeout_s=timeout_s)
     return asyncio.run(explainer.explain(step_of(**step), ERROR, cast("Any", None)))
 
 

@@ -10,7 +10,7 @@ from app.gateway.registry_file import read_registry
 from app.workflows.addon import read_addons
 from app.workflows.catalog import Catalog
 from app.workflows.conditions import holds
-from app.workflows.estimate import unset_names
+from app.workflows.estimate import possible_tasks, unset_names
 from app.workflows.grammar import parse_workflow
 from app.workflows.model import BlockType, Workflow
 from app.workflows.template import Template, TemplateVariable, read_templates
@@ -140,6 +140,14 @@ def test_without_models_for_media_they_are_left_out_and_said_so(*, video: bool, 
     scope = {**workflow.variables, "product_image": None}
     left_out = {task.key for task in workflow.tasks() if task.when is not None and not holds(task.when, scope)}
     assert left_out - {"film_script"} == MEDIA
+
+
+def test_what_is_ruled_out_beforehand_needs_no_provider_and_what_a_step_decides_may() -> None:
+    workflow, _ = filled("marketing_campaign", text_only)
+    possible = {task.key for task in possible_tasks(workflow)}
+    assert possible.isdisjoint({"product_image", "promotional_video", "film_script"})
+    # Whether there is an image to look at, only its step will say.
+    assert possible >= {"campaign_concept", "image_evaluation", "completion_message"}
 
 
 def test_a_caller_cannot_say_that_a_model_is_there() -> None:
