@@ -136,7 +136,17 @@ def _count(task: Task, variables: Mapping[str, Any], set_by_steps: frozenset[str
 def _ruled_out(task: Task, variables: Mapping[str, Any], set_by_steps: frozenset[str]) -> bool:
     if task.when is None or task.judged_per_item:
         return False
-    return set_by_steps.isdisjoint(names_in_condition(task.when)) and not holds(task.when, variables)
+    return _cannot_hold(task.when, variables, set_by_steps)
+
+
+def _cannot_hold(condition: Mapping[str, Any], variables: Mapping[str, Any], set_by_steps: frozenset[str]) -> bool:
+    """Tell whether what is known beforehand settles that a condition will not hold."""
+    if set_by_steps.isdisjoint(names_in_condition(dict(condition))):
+        return not holds(dict(condition), variables)
+    for word, settled in (("all", any), ("any", all)):
+        if word in condition:
+            return settled(_cannot_hold(part, variables, set_by_steps) for part in condition[word])
+    return False
 
 
 def _row(part: _Part, block: Block, window: int | None) -> StepEstimate:

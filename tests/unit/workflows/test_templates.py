@@ -146,8 +146,32 @@ def test_what_is_ruled_out_beforehand_needs_no_provider_and_what_a_step_decides_
     workflow, _ = filled("marketing_campaign", text_only)
     possible = {task.key for task in possible_tasks(workflow)}
     assert possible.isdisjoint({"product_image", "promotional_video", "film_script"})
-    # Whether there is an image to look at, only its step will say.
+    # Whether there is an image to look at, only its step would say.
     assert possible >= {"campaign_concept", "image_evaluation", "completion_message"}
+
+
+def test_a_part_that_needs_two_things_is_ruled_out_by_one_that_is_not_there() -> None:
+    workflow, _ = filled("marketing_campaign", lambda model: text_only(model) and model != "image_analysis_ai")
+    assert "image_evaluation" not in {task.key for task in possible_tasks(workflow)}
+
+
+@pytest.mark.parametrize(
+    ("when", "possible"),
+    [
+        ({"any": [{"var": "no", "op": "exists"}, {"var": "made", "op": "exists"}]}, True),
+        ({"any": [{"var": "no", "op": "exists"}, {"var": "neither", "op": "exists"}]}, False),
+        ({"all": [{"var": "yes", "op": "exists"}, {"var": "made", "op": "exists"}]}, True),
+        ({"all": [{"any": [{"var": "no", "op": "exists"}]}, {"var": "made", "op": "exists"}]}, False),
+        ({"not": {"all": [{"var": "no", "op": "exists"}, {"var": "made", "op": "exists"}]}}, True),
+    ],
+)
+def test_only_what_is_known_beforehand_rules_a_task_out(when: dict[str, Any], *, possible: bool) -> None:
+    document = [
+        {"tasks": [{"model": "fast_ai", "prompt": "x", "output_variable": "made"}]},
+        {"tasks": [{"id": "t", "model": "fast_ai", "prompt": "x", "when": when}]},
+    ]
+    workflow = parse_workflow(document, {"yes": 1}, catalog=CATALOG)
+    assert ("t" in {task.key for task in possible_tasks(workflow)}) is possible
 
 
 def test_a_caller_cannot_say_that_a_model_is_there() -> None:
