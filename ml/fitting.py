@@ -34,6 +34,7 @@ FOLDS = 5  # each booster scores the rows it has not seen; together, averaged, t
 MANY_ROWS = 200_000
 ASIDE_OF_MANY = 0.1  # half to stop the trees and fit the tastes on, half to measure
 ROWS_OF_PERSONS = 100_000  # of many rows, those that persons' own tastes are learned from
+ROWS_AT_ONCE = 20_000  # of those: what one lot takes is small beside many rows
 LARGEST_DESIGN = 12_000_000  # numbers in the tastes' design: 100 MB
 FEWEST_TO_CALIBRATE = 200
 BELIEF = 100.0  # prior precision of the calibration's slope around 1 and shift around 0: the posterior is nearly right
@@ -147,10 +148,12 @@ def _know_persons(table: Table, parts: _Parts, aside: Array, options: Options) -
     begins = np.flatnonzero(np.diff(table.person[ordered], prepend=-2))
     turn = np.arange(len(table)) - np.repeat(begins, np.diff(begins, append=len(table)))
     each = max(1, ROWS_OF_PERSONS // len(table.persons))
-    few = table.take(np.sort(ordered[(turn < each) & (table.person[ordered] >= 0)])[-ROWS_OF_PERSONS:])
-    encoder = parts.layout.encoder
-    margin = booster.margins(parts.trees or (), encoder.for_trees(few.attributes), threads=options.threads)
-    return replace(parts, tastes=learn_persons(parts.tastes, _evidence(few, parts.layout, margin), table.persons))
+    chosen = ordered[(turn < each) & (table.person[ordered] >= 0)][:ROWS_OF_PERSONS]
+    del order, ordered, turn
+    borders = np.flatnonzero(np.diff(table.person[chosen], prepend=-2))
+    lots = np.split(chosen, borders[:: max(1, ROWS_AT_ONCE // each)][1:])
+    read = (_read_evidence(table.take(np.sort(lot)), parts, options.threads) for lot in lots)
+    return replace(parts, tastes=learn_persons(parts.tastes, read, table.persons))
 
 
 def _taste(table: Table, encoder: Encoder, trees: Forest | None, margin: Floats | None) -> _Parts:
@@ -172,6 +175,13 @@ def _taste(table: Table, encoder: Encoder, trees: Forest | None, margin: Floats 
 def _evidence(table: Table, layout: Layout, margin: Floats | None) -> Evidence:
     design = layout.design(table.attributes, margin, table.item)
     return Evidence(design, table.label.astype(np.float64), table.weight, table.person, table.question)
+
+
+def _read_evidence(table: Table, parts: _Parts, threads: int) -> Evidence:
+    margin = None
+    if parts.trees is not None:
+        margin = booster.margins(parts.trees, parts.layout.encoder.for_trees(table.attributes), threads=threads)
+    return _evidence(table, parts.layout, margin)
 
 
 def _measured(

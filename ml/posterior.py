@@ -13,7 +13,7 @@ mixed logit of Train, Discrete Choice Methods with Simulation, ch. 11 and 12, fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,6 +63,7 @@ def fit_tastes(evidence: Evidence, blocks: Sequence[Block], names: Sequence[str]
     """
     d = max((block.stop for block in blocks if block.person > 0), default=0)
     rows, groups, known = _sorted(evidence, d)
+    del evidence  # sorted above: where nobody else holds it, its memory is free now
     prior, mode = _start(blocks, len(known), d)
     full = d <= FULL_DIMENSIONS and len(known) >= PERSONS_PER_DIMENSION * d
     for _ in range(EM_ROUNDS):
@@ -74,24 +75,41 @@ def fit_tastes(evidence: Evidence, blocks: Sequence[Block], names: Sequence[str]
         before, prior = prior, _Prior(prior.centre, _crowd_variances(blocks, mode, prior), sigma)
         if _settled(before.tau, prior.tau) and _settled(np.diag(before.sigma), np.diag(prior.sigma)):
             break
-    covariances = _covariances(_climb(rows, groups, mode, prior, LAST_ROUNDS), len(known), d)
+    solved = _climb(rows, groups, mode, prior, LAST_ROUNDS)
+    covariances = _covariances(solved, len(known), d, diagonal=_only_diagonals(len(known), d))
     stranger = _alone(rows, blocks) if len(names) else mode.w
     persons = {names[j]: number for number, j in enumerate(known)}
     return Tastes(mode.w, mode.crowd_covariance, stranger, prior.sigma, persons, mode.u, covariances)
 
 
-def learn_persons(tastes: Tastes, evidence: Evidence, names: Sequence[str]) -> Tastes:
+def learn_persons(tastes: Tastes, lots: Iterable[Evidence], names: Sequence[str]) -> Tastes:
     """Learn every person's own weights anew; the crowd's and the variances stay.
 
     Args:
         tastes: gives the crowd's weights and the prior of a person's.
-        evidence: rows; persons are numbered in the order of `names`.
+        lots: rows, lot by lot, so that they need not be in memory at once; all rows of a person are in one lot. Persons
+            are numbered in the order of `names`.
         names: the persons; of one without rows nothing is kept.
     """
     d = tastes.personal
-    rows, groups, known = _sorted(evidence, d)
+    diagonal = _only_diagonals(len(names), d)
+    persons: list[str] = []
+    means, covariances = [np.zeros((0, d))], [np.zeros((0, d) if diagonal else (0, d, d))]
+    for evidence in lots:
+        rows, groups, known = _sorted(evidence, d)
+        u, solved = _climb_alone(rows, groups, tastes, len(known))
+        persons += [names[j] for j in known]
+        means.append(u)
+        covariances.append(_covariances(solved, len(known), d, diagonal=diagonal))
+    places = {name: number for number, name in enumerate(persons)}
+    return replace(tastes, persons=places, means=np.concatenate(means), covariances=np.concatenate(covariances))
+
+
+def _climb_alone(rows: Evidence, groups: list[Group], tastes: Tastes, persons: int) -> tuple[Floats, list[Eliminated]]:
+    """Take Newton's steps with the crowd where it is."""
+    d = tastes.personal
     offset, own = rows.design @ tastes.crowd, rows.design[:, :d]
-    u = np.zeros((len(known), d))
+    u = np.zeros((persons, d))
     solved: list[Eliminated] = []
     for _ in range(LAST_ROUNDS):
         eta = offset.copy()
@@ -108,15 +126,15 @@ def learn_persons(tastes: Tastes, evidence: Evidence, names: Sequence[str]) -> T
         u = np.asarray(u + damping(moved) * step, dtype=np.float64)
         if np.abs(moved).max(initial=0.0) < STILL:
             break
-    persons = {names[j]: number for number, j in enumerate(known)}
-    return replace(tastes, persons=persons, means=u, covariances=_covariances(solved, len(known), d))
+    return u, solved
 
 
 def _sorted(evidence: Evidence, personal: int) -> tuple[Evidence, list[Group], list[int]]:
     """Sort rows into groups of persons, who are numbered anew without those that have no rows."""
     person = evidence.person if personal else np.full(len(evidence.label), -1, np.int64)
     known = np.unique(person[person >= 0])
-    rows = evidence.take(order_by_person(person))
+    order = order_by_person(person)
+    rows = evidence if np.all(np.diff(order) == 1) else evidence.take(order)
     person = np.where(rows.person >= 0, np.searchsorted(known, rows.person), -1) if personal else rows.person
     return replace(rows, person=person), group_persons(person, personal) if personal else [], known.tolist()
 
@@ -170,9 +188,12 @@ def _settled(before: Floats, after: Floats) -> bool:
     return bool(np.all(np.abs(after - before) <= SETTLED * before))
 
 
-def _covariances(solved: list[Eliminated], persons: int, personal: int) -> Floats:
-    """Give each person's covariance, shape (m, d, d), or only the diagonals, (m, d), where that would be too much."""
-    diagonal = persons * personal**2 > LARGEST_COVARIANCES
+def _only_diagonals(persons: int, personal: int) -> bool:
+    return persons * personal**2 > LARGEST_COVARIANCES
+
+
+def _covariances(solved: list[Eliminated], persons: int, personal: int, *, diagonal: bool) -> Floats:
+    """Give each person's covariance, shape (m, d, d), or (m, d)."""
     out = np.zeros((persons, personal) if diagonal else (persons, personal, personal))
     for part in solved:
         out[part.group.persons] = part.covariances(diagonal=diagonal)
