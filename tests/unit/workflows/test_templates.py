@@ -145,9 +145,10 @@ def test_without_models_for_media_they_are_left_out_and_said_so(*, video: bool, 
 def test_what_is_ruled_out_beforehand_needs_no_provider_and_what_a_step_decides_may() -> None:
     workflow, _ = filled("marketing_campaign", text_only)
     possible = {task.key for task in possible_tasks(workflow)}
-    assert possible.isdisjoint({"product_image", "promotional_video", "film_script"})
-    # Whether there is an image to look at, only its step would say.
-    assert possible >= {"campaign_concept", "image_evaluation", "completion_message"}
+    assert possible.isdisjoint({*MEDIA, "film_script"})
+    assert possible >= {"campaign_concept", "visual_brief", "completion_message"}
+    # Where an image can be made, only its step will say whether there is one to look at.
+    assert "image_evaluation" in {task.key for task in possible_tasks(filled("marketing_campaign")[0])}
 
 
 def test_a_part_that_needs_two_things_is_ruled_out_by_one_that_is_not_there() -> None:
