@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from simulator.answers import Answer, count_tokens, plain_answer
+from simulator.anthropic_thinking import signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 THOUGHT_TOKENS = {"low": 16, "medium": 64, "high": 256, "xhigh": 512, "max": 1024}
 """What thinking uses up before the first word, by effort."""
 PIECE_CHARACTERS = 12
-SIGNATURE = "c2lnbmVk"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def say(answer: Answer, body: Mapping[str, Any], facts: ModelFacts, account: Ant
     thought = min(_thought_tokens(body, facts), most)
     content: list[dict[str, Any]] = []
     if thought or answer.thinking:
-        content.append({"type": "thinking", "thinking": answer.thinking, "signature": SIGNATURE})
+        content.append({"type": "thinking", "thinking": answer.thinking, "signature": signature_of(body)})
     text = answer.text[: max(0, most - thought) * 4]
     if text:
         content.append({"type": "text", "text": text})

@@ -22,6 +22,7 @@ class ModelFacts:
         forced_tools: whether `tool_choice` may be `any` or `tool`.
         prefill: whether the conversation may end with the assistant's words.
         system_turns: whether a system message may stand within the conversation.
+        bound_thinking: whether thoughts may come back only behind the conversation that they were made in.
         retires_on: the first day it is gone; None while no day is known.
     """
 
@@ -32,6 +33,7 @@ class ModelFacts:
     forced_tools: bool = True
     prefill: bool = False
     system_turns: bool = False
+    bound_thinking: bool = False
     retires_on: dt.date | None = None
 
 
@@ -43,14 +45,22 @@ _END_OF_SONNET_4_5 = dt.date(2026, 11, 30)
 _SONNET_4_5 = ModelFacts(64_000, 1024, _BY_BUDGET, prefill=True, retires_on=_END_OF_SONNET_4_5)
 _HAIKU_4_5 = ModelFacts(64_000, 4096, _BY_BUDGET, prefill=True)
 _OPUS_4_5 = ModelFacts(64_000, 4096, _BY_BUDGET, "high", prefill=True)
-_FABLE = ModelFacts(128_000, 512, _ALWAYS, "high", forced_tools=False, system_turns=True)
+_FABLE = ModelFacts(128_000, 512, _ALWAYS, "high", forced_tools=False, system_turns=True, bound_thinking=True)
 
 MODELS: dict[str, ModelFacts] = {
     "claude-sonnet-5-5": ModelFacts(
-        128_000, 512, frozenset({"adaptive", "between_tools"}), "high", forced_tools=False, system_turns=True
+        128_000,
+        512,
+        frozenset({"adaptive", "between_tools"}),
+        "high",
+        forced_tools=False,
+        system_turns=True,
+        bound_thinking=True,
     ),
     "claude-haiku-5-5": ModelFacts(128_000, 512, _ADAPTIVE, "medium", system_turns=True),
-    "claude-opus-5-5": ModelFacts(128_000, 512, _ALWAYS, "medium", forced_tools=False, system_turns=True),
+    "claude-opus-5-5": ModelFacts(
+        128_000, 512, _ALWAYS, "medium", forced_tools=False, system_turns=True, bound_thinking=True
+    ),
     "claude-fable-5-2": _FABLE,
     "claude-fable-5-1": _FABLE,
     "claude-sonnet-5": ModelFacts(128_000, 1024, _ADAPTIVE, "high"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.anthropic_models import EFFORTS, MODELS, OFF_EFFORTS, TAKE_SAMPLING, ModelFacts
 from simulator.anthropic_schema import schema_problem
+from simulator.anthropic_thinking import thinking_problem
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -87,6 +88,8 @@ def _check_shared(body: Any, keys: set[str], *, version: str, today: dt.date, re
     tools = _check_tools(body.get("tools"))
     _check_system(body.get("system"))
     _check_conversation(body.get("messages"), facts, has_tools=bool(tools))
+    if problem := thinking_problem(body, bound=facts.bound_thinking):
+        raise Refusal(problem)
     _check_tool_choice(body.get("tool_choice"), facts, tools)
     _check_thinking(body, facts)
     _check_output_config(body.get("output_config"), facts)

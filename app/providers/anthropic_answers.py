@@ -11,6 +11,7 @@ import orjson
 from app.gateway.model import ChatAnswer, ChatRequest, Usage
 from app.gateway.prices import guess_tokens
 from app.providers.anthropic_errors import from_body
+from app.providers.anthropic_turns import hang_turn
 from app.providers.failures import cut_short, unreadable
 
 FINISH_REASONS = {
@@ -91,7 +92,11 @@ def _tool_calls(blocks: list[dict[str, Any]], request: ChatRequest, *, cut: bool
     calls = [block for block in blocks if block.get("type") == "tool_use"]
     if any(not isinstance(call.get("input"), dict) or not call.get("name") for call in calls):
         raise unreadable(request.provider, "a tool's input is no object")
-    return tuple({"id": str(call.get("id")), "name": str(call["name"]), "input": call["input"]} for call in calls)
+    read: list[dict[str, Any]] = [
+        {"id": str(call.get("id")), "name": str(call["name"]), "input": call["input"]} for call in calls
+    ]
+    hang_turn(read, blocks, request)
+    return tuple(read)
 
 
 def _usage(raw: Any, request: ChatRequest, text: str) -> Usage:
@@ -170,12 +175,16 @@ class Pieces:
             return piece
         if delta["type"] == "input_json_delta":
             self._written[index].append(delta["partial_json"])
+        elif delta["type"] == "thinking_delta":
+            self._written[index].append(delta["thinking"])
+        elif delta["type"] == "signature_delta":
+            self._blocks[index]["signature"] = delta["signature"]
         return ""
 
     def _close(self, index: Any) -> None:
         block, written = self._blocks[index], "".join(self._written[index])
-        if block["type"] == "text":
-            block["text"] = block.get("text", "") + written
+        if block["type"] in {"text", "thinking"}:
+            block[block["type"]] = block.get(block["type"], "") + written
         elif block["type"] == "tool_use" and written:
             block["input"] = _read_input(written)
 

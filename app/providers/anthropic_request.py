@@ -1,22 +1,17 @@
-"""A chat request in the words of Anthropic's messages.
-
-Thinking is not sent back: our history does not keep it, and the vendor takes a history without it. A block that is sent
-back after anything before it has changed is refused, and what comes before does change: system prompts carry what was
-looked up for the question.
-"""
+"""A chat request in the words of Anthropic's messages."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-import orjson
-
 from app.errors import PersistentError
 from app.gateway.model import ChatRequest
 from app.providers.anthropic_schema import closed_schema
+from app.providers.anthropic_turns import find_turn
 from app.providers.failures import unsendable
 
 SAMPLING = {"temperature", "top_p", "top_k"}
@@ -37,7 +32,7 @@ def wire_body(request: ChatRequest) -> dict[str, Any]:
     body: dict[str, Any] = {"model": request.model, "max_tokens": request.max_tokens, "messages": _turns(request)}
     schema = closed_schema(request.response_schema) if request.response_schema is not None else None
     if request.response_schema is not None and schema is None:
-        asked = ANSWER_BY_SCHEMA + orjson.dumps(request.response_schema).decode()
+        asked = ANSWER_BY_SCHEMA + json.dumps(request.response_schema, ensure_ascii=False)
         system.append({"type": "text", "text": asked})
     if system:
         body["system"] = system
@@ -63,11 +58,11 @@ def _system(request: ChatRequest) -> list[dict[str, Any]]:
 def _turns(request: ChatRequest) -> list[dict[str, Any]]:
     """Write the conversation: a user's and an assistant's turns, neighbours of one side made one turn."""
     turns: list[dict[str, Any]] = []
-    for message in request.messages:
+    for place, message in enumerate(request.messages):
         if message["role"] == "system":
             continue
         role = "assistant" if message["role"] == "assistant" else "user"
-        content = _content(message, request)
+        content = find_turn(request, place) or _content(message, request)
         if not content and message["content"] != "":  # nothing of it is left; an empty text is the vendor's to refuse
             continue
         if turns and turns[-1]["role"] == role:

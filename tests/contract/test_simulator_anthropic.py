@@ -217,6 +217,18 @@ def test_a_history_with_calls_needs_its_tools(client: anthropic.Anthropic) -> No
     assert "must define tools" in refused(client, messages=[HELLO, *turns])
 
 
+def test_a_thought_is_taken_back_unchanged_and_behind_the_same_conversation(client: anthropic.Anthropic) -> None:
+    said = say(client, system="Be brief.", output_config={"effort": "low"})
+    thought = said.content[0].model_dump(include={"type", "thinking", "signature"})
+    told = {"role": "assistant", "content": [thought, block("hi")]}
+
+    assert say(client, system="Be brief.", messages=[HELLO, told, HELLO]).content
+    assert say(client, model=HAIKU, system="Be kind.", messages=[HELLO, told, HELLO]).content
+    assert "has changed" in refused(client, system="Be kind.", messages=[HELLO, told, HELLO])
+    thought["signature"] = "forged"
+    assert "signature" in refused(client, system="Be brief.", messages=[HELLO, told, HELLO])
+
+
 @pytest.mark.parametrize(
     "body",
     [
