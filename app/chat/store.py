@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 sessions, messages, turns = tables.chat_sessions, tables.chat_messages, tables.chat_turns
 ASKED, ANSWERED, RESULT = 0, 1, 2
 MOST_MESSAGES_READ = 10_000
+ADD_TURN = sa.insert(turns)
 
 DROP_EXPIRED_ONE = sa.text(
     "delete from chat_sessions where session_id = :session_id and expires_at <= clock_timestamp()"
@@ -93,7 +94,7 @@ class PgChatStore:
             "streams": turn.streams,
             "context_tokens": min(turn.asked.tokens, 2**31 - 1),
         }
-        connection.execute(sa.insert(turns).values(values))
+        connection.execute(ADD_TURN, values)
 
     def read_turn(self, run_id: str, *, most: int) -> Turn | None:
         """Read a turn with what its session holds besides it.

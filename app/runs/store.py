@@ -86,11 +86,8 @@ class PgRunStore:
 
     def read_with_step(self, run_id: str, key: str) -> RunView | None:
         """Read a run with one of its steps alone and without variables, in one statement; for who waits for it."""
-        of_step = sa.select(*_STEP_COLUMNS).where(tables.steps.c.run_id == run_id, tables.steps.c.key == key)
-        one = sa.select(sa.func.to_jsonb(sa.literal_column("s"))).select_from(of_step.subquery("s")).scalar_subquery()
-        query = sa.select(tables.runs, one.label("step")).where(tables.runs.c.run_id == run_id)
         with self.engine.connect() as connection:
-            run = connection.execute(query).one_or_none()
+            run = connection.execute(_WITH_STEP, {"run": run_id, "key": key}).one_or_none()
         if run is None:
             return None
         return _run_view(run, {}, () if run.step is None else (_step_from_json(run.step),))
@@ -177,6 +174,18 @@ _STEP_COLUMNS = (
     tables.steps.c.error,
     tables.steps.c.output_variable,
 )
+
+
+_ONE_STEP = (
+    sa.select(*_STEP_COLUMNS)
+    .where(tables.steps.c.run_id == sa.bindparam("run"), tables.steps.c.key == sa.bindparam("key"))
+    .subquery("s")
+)
+# Built once: every wait reads it several times.
+_WITH_STEP = sa.select(
+    tables.runs,
+    sa.select(sa.func.to_jsonb(sa.literal_column("s"))).select_from(_ONE_STEP).scalar_subquery().label("step"),
+).where(tables.runs.c.run_id == sa.bindparam("run"))
 
 
 def _conditions(wanted: RunFilter) -> list[sa.ColumnElement[bool]]:
