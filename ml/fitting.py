@@ -33,6 +33,7 @@ FEWEST_POSITIVES = 20  # the same, for likes and for dislikes
 FOLDS = 5  # each booster scores the rows it has not seen; together, averaged, they serve
 MANY_ROWS = 200_000
 ASIDE_OF_MANY = 0.1  # half to stop the trees and fit the tastes on, half to measure
+ROWS_OF_TASTES = 30_000  # of many rows, those that the crowd's weights and all variances are learned from
 ROWS_OF_PERSONS = 100_000  # of many rows, those that persons' own tastes are learned from
 ROWS_AT_ONCE = 20_000  # of those: what one lot takes is small beside many rows
 LARGEST_DESIGN = 12_000_000  # numbers in the tastes' design: 100 MB
@@ -90,6 +91,12 @@ def _order(table: Table) -> Array | None:
     return None if table.time is None else np.unique(table.time, return_inverse=True)[1]
 
 
+def _latest(table: Table, rows: Array) -> Array:
+    """Sort places of rows by time, the latest last; as they are without times."""
+    order = _order(table)
+    return rows if order is None else rows[np.argsort(order[rows], kind="stable")]
+
+
 def _enough(table: Table) -> bool:
     likes = int(table.label.sum())
     return len(table) >= FEWEST_ROWS and min(likes, len(table) - likes) >= FEWEST_POSITIVES
@@ -123,20 +130,18 @@ def _learn_many(table: Table, tuning: Array, measured: Array, options: Options) 
     inside[tuning] = inside[measured] = False
     rows = TreeStream(lambda places: encoder.for_trees(table.attributes.take(places)), table.label, table.weight)
     trees = (booster.grow_from_stream(rows, _growth(encoder, options), np.flatnonzero(inside), tuning),)
-    few = table.take(tuning)
+    few = table.take(np.sort(_latest(table, tuning)[-ROWS_OF_TASTES:]))
     margin = booster.margins(trees, encoder.for_trees(few.attributes), threads=options.threads)
     return _taste(few, encoder, trees, margin)
 
 
 def _halves(aside: Array, table: Table, split: Split) -> tuple[Array, Array]:
     """Deal the rows kept aside: the later ones are measured, or every other unit."""
-    order = _order(table)
-    if split == "time" and order is not None:
-        later = np.zeros(len(aside), dtype=bool)
-        later[np.argsort(order[aside], kind="stable")[len(aside) // 2 :]] = True
-    else:
-        later = np.unique(table.unit[aside], return_inverse=True)[1] % 2 == 1
-    return aside[~later], aside[later]
+    if split == "time":
+        ordered = _latest(table, aside)
+        return np.sort(ordered[: len(aside) // 2]), np.sort(ordered[len(aside) // 2 :])
+    odd = np.unique(table.unit[aside], return_inverse=True)[1] % 2 == 1
+    return aside[~odd], aside[odd]
 
 
 def _know_persons(table: Table, parts: _Parts, aside: Array, options: Options) -> _Parts:
@@ -164,8 +169,7 @@ def _taste(table: Table, encoder: Encoder, trees: Forest | None, margin: Floats 
     layout = lay_out(encoder, trees=trees is not None, items=items)
     most = LARGEST_DESIGN // len(layout.column_owners)
     if len(table) > most:  # the latest rows, as tastes change; without times any are as good
-        order = _order(table)
-        kept = np.argsort(np.arange(len(table)) if order is None else order, kind="stable")[-most:]
+        kept = _latest(table, np.arange(len(table)))[-most:]
         table, margin = table.take(kept), None if margin is None else margin[kept]
     blocks = layout.blocks(persons=len(table.persons) > 1)
     tastes = fit_tastes(_evidence(table, layout, margin), blocks, table.persons)
