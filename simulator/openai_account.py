@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 A_MINUTE_S = 60.0
+AS_OF = "2026-11-20"
+"""The day of which `openai_models` speaks. Unless told otherwise it stays that day, or tests would end with the models."""
 GOOGLE_FIELDS = frozenset(
     {
         "model",
@@ -120,7 +122,7 @@ class OpenAIAccount:
     """One account at one server.
 
     Args:
-        today: ISO date by which models are gone; empty for the day it is.
+        today: ISO date by which models are gone.
         clock_offset_s: added to the clock by which caches and batches live.
         retired: ids that are gone whatever the day.
         exhausted: no credit is left.
@@ -131,7 +133,7 @@ class OpenAIAccount:
         batch_finishes: how many of its items a batch comes to before it expires or is cancelled.
     """
 
-    today: str = ""
+    today: str = AS_OF
     clock_offset_s: float = 0.0
     retired: list[str] = field(default_factory=list)
     exhausted: bool = False
@@ -153,9 +155,7 @@ class OpenAIAccount:
 
     def date(self) -> dt.date:
         """Tell the day by which models are gone."""
-        if self.today:
-            return dt.date.fromisoformat(self.today)
-        return dt.datetime.fromtimestamp(self.now(), dt.UTC).date()
+        return dt.date.fromisoformat(self.today)
 
     def name(self, prefix: str) -> str:
         """Make an id, such as `chatcmpl-…`."""

@@ -22,8 +22,21 @@ from app.providers.openai_errors import to_step_error
 CONNECT_TIMEOUT_S = 10.0
 KEEP_ALIVE_S = 15.0
 """Shorter than the vendors' own, so that a request seldom meets a connection that was just closed."""
+SDK_TELEMETRY = (
+    "X-Stainless-Lang",
+    "X-Stainless-Package-Version",
+    "X-Stainless-OS",
+    "X-Stainless-Arch",
+    "X-Stainless-Runtime",
+    "X-Stainless-Runtime-Version",
+    "X-Stainless-Async",
+)
+"""What the SDK tells of itself and of this machine with every request. The vendors do not need it, and each header
+costs processor time several times over on its way."""
 MOST_CONNECTIONS = 10_000
 """Above what one process holds in flight; with no number given, the transport stops at 100."""
+
+_WITHOUT_TELEMETRY = dict.fromkeys(("x-stainless-retry-count", "x-stainless-read-timeout"), openai.Omit())
 
 
 class OpenAIConnection:
@@ -61,7 +74,7 @@ class OpenAIConnection:
         try:
             async with asyncio.timeout(timeout_s):
                 response = await self.client().post(
-                    path, cast_to=httpx2.Response, content=content, options={"timeout": wire_timeout(timeout_s)}
+                    path, cast_to=httpx2.Response, content=content, options=_options(timeout_s)
                 )
         except Exception as error:  # the SDK's edge: whatever it raises becomes one of our classes
             raise to_step_error(error, self.name) from error
@@ -73,7 +86,7 @@ class OpenAIConnection:
             path,
             cast_to=object,
             content=self._written(body),
-            options={"timeout": wire_timeout(timeout_s)},
+            options=_options(timeout_s),
             stream=True,
             stream_cls=openai.AsyncStream[object],
         )
@@ -93,11 +106,12 @@ class OpenAIConnection:
                 max_keepalive_connections=MOST_CONNECTIONS,
                 keepalive_expiry=KEEP_ALIVE_S,
             )
+            headers: dict[str, Any] = {**dict.fromkeys(SDK_TELEMETRY, openai.Omit()), **(self._headers or {})}
             self._client = openai.AsyncOpenAI(
                 api_key=self._api_key or "none",
                 base_url=self._base_url or None,
                 max_retries=0,
-                default_headers=self._headers,
+                default_headers=headers,
                 http_client=openai.DefaultAioHttpClient(limits=limits, timeout=CONNECT_TIMEOUT_S),
             )
             if self._base_url:
@@ -111,6 +125,17 @@ class OpenAIConnection:
             return orjson.dumps(body)
         except (orjson.JSONEncodeError, RecursionError) as error:
             raise unsendable(self.name, FatalError, "the request cannot be written as JSON") from error
+
+
+def _options(timeout_s: float) -> openai.RequestOptions:
+    """Say everything that can be said of a request: the SDK copies deeply whatever is left to it."""
+    return {
+        "timeout": wire_timeout(timeout_s),
+        "headers": _WITHOUT_TELEMETRY,
+        "max_retries": 0,
+        "security": {"bearer_auth": True},
+        "params": {},
+    }
 
 
 def wire_timeout(timeout_s: float) -> httpx2.Timeout:

@@ -15,10 +15,14 @@ import pytest
 from app.errors import FatalError, PersistentError, ResourceError, StepError, TransientError
 from app.gateway.fakes import FakeLedger, LocalGate
 from app.gateway.model import ChatAnswer, ChatRequest, ModelAnswer, ModelCall
+from app.gateway.ports import ChatProvider
+from app.gateway.registry import Offer
 from app.gateway.registry_file import read_registry
 from app.gateway.service import Gateway
+from app.providers.google_chat import google_chat
 from app.providers.openai_compatible import OpenAICompatible
 from app.providers.openai_messages import wire_body
+from app.providers.openrouter import openrouter
 from simulator import Simulator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,6 +110,12 @@ def test_the_key_travels_as_a_bearer_and_the_sdk_does_not_retry(simulator: Simul
     assert [entry["headers"]["authorization"] for entry in entries] == ["Bearer secret"]
 
 
+def test_nothing_of_this_machine_is_told(simulator: Simulator) -> None:
+    send(simulator)
+
+    assert not [name for name in simulator.log(CHAT)[0]["headers"] if name.startswith("x-stainless")]
+
+
 def test_a_server_of_one_s_own_needs_no_key(simulator: Simulator) -> None:
     own = replace(ASKED, model="llama", max_tokens_field="max_tokens")
 
@@ -152,13 +162,45 @@ def test_a_structured_answer_comes_back_as_data(simulator: Simulator, schema: di
     assert ask(simulator, ModelCall("thinking_ai", "a number", config={"response_schema": schema})).output == {"n": 1}
 
 
-@pytest.mark.parametrize("model", sorted(read_registry(ROOT / "orchestration_config.json").models))
-def test_the_vendor_accepts_every_text_model_as_the_registry_spells_it(simulator: Simulator, model: str) -> None:
-    if model in {"imagen_4_ultra", "veo_3_1"}:
-        with pytest.raises(PersistentError, match="Nothing serves"):
-            ask(simulator, ModelCall(model, "hello"))
-    else:
-        assert ask(simulator, ModelCall(model, "hello", config={"temperature": 0.2})).text
+REGISTRY = read_registry(ROOT / "orchestration_config.json")
+OFFERS = [
+    pytest.param(model.name, offer, id=f"{model.name}-{offer.provider}")
+    for model in REGISTRY.models.values()
+    for offer in model.offers
+    if model.kind == "chat" and offer.provider != "anthropic"
+]
+
+
+@pytest.mark.parametrize(("model", "offer"), OFFERS)
+def test_each_vendor_accepts_every_model_as_the_registry_spells_it(
+    simulator: Simulator, model: str, offer: Offer
+) -> None:
+    for name in ("openai", "openrouter", "google_ai"):
+        simulator.configure(**{name: {"today": TODAY.isoformat()}})
+    vendors: dict[str, ChatProvider] = {
+        "openai": OpenAICompatible(name="openai", api_key="k", base_url=simulator.openai_url),
+        "openrouter": openrouter(api_key="k", base_url=simulator.openrouter_url),
+        "google_ai": google_chat(api_key="k", base_url=f"{simulator.google_url}/v1beta/openai/"),
+    }
+
+    async def run() -> ModelAnswer:
+        gateway = Gateway(REGISTRY, {offer.provider: vendors[offer.provider]}, gate=LocalGate(), today=lambda: TODAY)
+        try:
+            return await gateway.complete(ModelCall(model, "hello", config={"temperature": 0.2}), FakeLedger())
+        finally:
+            await gateway.close()
+
+    answer = asyncio.run(run())
+
+    assert (answer.provider, answer.text != "") == (offer.provider, True)
+
+
+@pytest.mark.parametrize("model", sorted(name for name, one in REGISTRY.models.items() if one.kind != "chat"))
+def test_what_does_not_answer_in_text_is_not_asked_for_text(simulator: Simulator, model: str) -> None:
+    with pytest.raises(PersistentError, match="Nothing serves"):
+        ask(simulator, ModelCall(model, "hello"))
+
+    assert simulator.count() == 0
 
 
 def test_a_model_that_is_gone_is_followed_by_its_fallback(simulator: Simulator) -> None:
