@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
@@ -209,6 +210,31 @@ def test_results_that_are_no_json_can_be_fetched_again(simulator: Simulator) -> 
 
     assert (type(error), error.details["sent"]) == (TransientError, False)
     assert results(simulator, batch_id)["a"].answer is not None
+
+
+def test_results_that_are_kept_no_longer_are_gone_for_good(simulator: Simulator) -> None:
+    old = {"id": "msgbatch_old", "processing_status": "ended", "archived_at": "2026-10-01T00:00:00Z"}
+    simulator.fault(f"{ROUTE}/msgbatch_old", status=200, body=old)
+
+    error = fail(simulator, lambda batches: batches.read_results("msgbatch_old"))
+
+    assert (type(error), error.code, error.details["blame"]) == (PersistentError, "results_gone", Blame.NONE)
+
+
+def test_one_garbled_answer_does_not_spoil_the_others(simulator: Simulator) -> None:
+    batch_id = submit(simulator, "a", "b")
+    good = {"content": [{"type": "text", "text": "yes"}], "stop_reason": "end_turn"}
+    lines = [
+        {"custom_id": "a", "result": {"type": "succeeded", "message": {"content": None}}},
+        {"custom_id": "b", "result": {"type": "succeeded", "message": good}},
+    ]
+    written = "\n".join(json.dumps(line) for line in lines)
+    simulator.fault(f"{ROUTE}/{batch_id}/results", status=200, body=written)
+
+    found = results(simulator, batch_id)
+
+    assert getattr(found["a"].error, "code", "") == "unreadable_answer"
+    assert found["b"].answer is not None
 
 
 def test_a_slow_vendor_is_not_waited_for_without_end(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -318,6 +318,18 @@ def test_moving_a_mark_for_the_cache_does_not_lose_a_thought(simulator: Simulato
     assert thoughts(simulator) == ["Paris it is"]
 
 
+def test_what_is_nested_without_end_is_never_sent(simulator: Simulator) -> None:
+    request = goes_on(simulator)
+    deep: Any = "end"
+    for _ in range(900):
+        deep = {"a": deep}
+    nested = {"name": "nested", "input_schema": {"type": "object", "default": deep}}
+
+    error = WIRE.fail(simulator, replace(request, tools=(WEATHER, nested)))
+
+    assert (error.code, error.details["sent"]) == ("unsendable", False)
+
+
 def test_another_model_s_thought_may_stay_where_it_is(simulator: Simulator) -> None:
     request = goes_on(simulator)
 
@@ -449,6 +461,39 @@ def test_a_stream_that_makes_no_sense_was_sent_for_all_that(simulator: Simulator
     error = WIRE.fail(simulator, on_text=lambda _piece: None)
 
     assert (type(error), error.code, error.details["sent"]) == (TransientError, code, True)
+
+
+def half_a_call(stop_reason: str) -> str:
+    """Write a stream whose last block is a call with half its input."""
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 3}}},
+        {"type": "content_block_start", "index": 0, "content_block": {**ASKED_FOR_PARIS, "type": "tool_use"}},
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "input_json_delta", "partial_json": '{"town": "Pa'},
+        },
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": stop_reason}, "usage": {"output_tokens": 9}},
+        {"type": "message_stop"},
+    ]
+    return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+
+
+def test_a_call_whose_input_broke_off_is_not_made(simulator: Simulator) -> None:
+    simulator.fault(WIRE.path, status=200, body=half_a_call("max_tokens"), headers=EVENT_STREAM)
+
+    answer = send(simulator, ask(), lambda _piece: None)
+
+    assert (answer.tool_calls, answer.finish_reason, answer.usage.output_tokens) == ((), "length", 9)
+
+
+def test_a_call_whose_input_makes_no_sense_is_an_error(simulator: Simulator) -> None:
+    simulator.fault(WIRE.path, status=200, body=half_a_call("tool_use"), headers=EVENT_STREAM)
+
+    error = WIRE.fail(simulator, ask(), on_text=lambda _piece: None)
+
+    assert (error.code, error.details["sent"]) == ("unreadable_answer", True)
 
 
 def test_an_unknown_event_is_passed_over(simulator: Simulator) -> None:
