@@ -32,6 +32,8 @@ TABLES = (
     "persons",
     "assignment_history",
     "assignment_weights",
+    "chat_sessions",
+    "chat_turns",
 )
 
 

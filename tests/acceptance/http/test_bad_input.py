@@ -53,7 +53,7 @@ WRONG_FIELDS: dict[str, Any] = {
 }  # fmt: skip
 WRONG = (b"[]", b"[[]]", b"[null]", b'"text"', b"7", b"1.5", b"true", b"null", json.dumps(WRONG_FIELDS).encode())
 AT_ONCE = {"Prefer": "respond-async"}  # whatever is taken by mistake is not waited for
-SENSIBLE = {"approved": True, "max_cost_usd": 1}
+SENSIBLE = {"approved": True, "max_cost_usd": 1, "good": True}
 LARGE = b'{"workflow": "' + b"x" * 2_000_000 + b'"}'
 
 
