@@ -37,12 +37,14 @@ def build_vendors(models: ModelSettings) -> Vendors:
 
         vendors.chat["openrouter"] = openrouter(api_key=models.openrouter_api_key, base_url=models.openrouter_base_url)
     if models.anthropic_api_key:
+        from app.providers.anthropic_batches import AnthropicBatches
         from app.providers.anthropic_messages import AnthropicMessages
 
         anthropic = AnthropicMessages(
             name="anthropic", api_key=models.anthropic_api_key, base_url=models.anthropic_base_url
         )
         vendors.chat["anthropic"] = anthropic
+        vendors.batch["anthropic"] = AnthropicBatches(anthropic.connection)
     if models.google_ai_api_key:
         from app.providers.google_chat import google_chat
 
