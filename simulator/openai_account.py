@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 A_MINUTE_S = 60.0
 AS_OF = "2026-11-20"
-"""The day of which `openai_models` speaks. Unless told otherwise it stays that day, or tests would end with the models."""
+"""The day of which `openai_models` speaks. It stays that day unless told otherwise, or tests would end with models."""
 GOOGLE_FIELDS = frozenset(
     {
         "model",
