@@ -5,6 +5,8 @@ Source: https://platform.claude.com/docs/en/build-with-claude/batch-processing, 
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -28,6 +30,9 @@ MOST_LISTED = 2000
 """How far back a lost batch is looked for, newest first."""
 LOOK_AGAIN_S = 300.0
 """When it makes sense to look again for a batch that may be one of those still at work."""
+LONGEST_ID = 64
+TAIL_DIGITS = 16
+TAIL = re.compile(rf"_[0-9a-f]{{{TAIL_DIGITS}}}")
 COUNTED = ("processing", "succeeded", "errored", "canceled", "expired")
 
 
@@ -42,7 +47,7 @@ class AnthropicBatches:
         self.name = connection.name
         self._connection = connection
 
-    async def submit_batch(self, items: Sequence[BatchItem], mark: str) -> str:  # noqa: ARG002 - no place for it here
+    async def submit_batch(self, items: Sequence[BatchItem], mark: str) -> str:
         """Hand a batch in. The vendor judges the requests only while it works on them.
 
         Raises:
@@ -52,9 +57,12 @@ class AnthropicBatches:
         problem = self._problem(items)
         if problem:
             raise unsendable(self.name, PersistentError, problem, code="batch_invalid")
-        requests = [{"custom_id": item.name, "params": wire_body(item.request)} for item in items]
-        body = {"requests": requests}
-        content = await self._connection.post(BATCHES_PATH, body, TRANSFER_TIMEOUT_S)
+        ids = custom_ids([item.name for item in items], mark)
+        requests = [
+            {"custom_id": custom_id, "params": wire_body(item.request)}
+            for custom_id, item in zip(ids, items, strict=True)
+        ]
+        content = await self._connection.post(BATCHES_PATH, {"requests": requests}, TRANSFER_TIMEOUT_S)
         return str(self._read_object(content, sent=True)["id"])
 
     async def read_batch(self, batch_id: str) -> BatchState:
@@ -78,7 +86,9 @@ class AnthropicBatches:
         if not batch.get("results_url"):
             waiting = TransientError(f"{self.name} still works on {batch_id}.", code="batch_unfinished")
             raise marked(waiting, blame=Blame.NONE)
-        return [self._result(line) for line in await self._lines(str(batch["results_url"]))]
+        lines = await self._lines(str(batch["results_url"]))
+        names = _names([str(line.get("custom_id")) for line in lines])
+        return [self._result(name, line) for name, line in zip(names, lines, strict=True)]
 
     async def cancel_batch(self, batch_id: str) -> None:
         """Ask the vendor to stop. One that has ended already is left as it is."""
@@ -89,19 +99,17 @@ class AnthropicBatches:
             if not ended or not (await self.read_batch(batch_id)).ended:
                 raise
 
-    async def find_batch(self, mark: str, names: Sequence[str]) -> str | None:  # noqa: ARG002 - as in the port
+    async def find_batch(self, mark: str, names: Sequence[str]) -> str | None:
         """Look for a batch by the names of its items: this vendor keeps no mark, and shows names only at the end.
 
-        The names must not be those of another batch, so they should carry what tells a run from others.
-
         Returns:
-            The id of an ended batch of just these names; None when there is none, and none at work that could be it.
+            The id of an ended batch of just these items; None when there is none, and none at work that could be it.
 
         Raises:
             TransientError: `batch_unknown`: a batch of as many items is still at work, or the list is longer than is
                 looked through; whoever hands in again now may pay twice. `retry_after_s` says when to look again.
         """
-        wanted, doubtful, listed = set(names), "", 0
+        wanted, doubtful, listed = set(custom_ids(names, mark)), "", 0
         async for batch in self._list():
             listed += 1
             if listed > MOST_LISTED:
@@ -111,7 +119,7 @@ class AnthropicBatches:
                 continue
             if not batch.get("results_url"):
                 doubtful = f"{batch.get('id')} has as many items and is at work"
-            elif await self._has_names(str(batch["results_url"]), wanted):
+            elif await self._has_items(str(batch["results_url"]), wanted):
                 return str(batch["id"])
         if doubtful:
             unknown = TransientError(
@@ -133,7 +141,7 @@ class AnthropicBatches:
                 return
             after = {"after_id": str(page["last_id"])}
 
-    async def _has_names(self, results_url: str, wanted: set[str]) -> bool:
+    async def _has_items(self, results_url: str, wanted: set[str]) -> bool:
         lines = await self._lines(results_url)
         return {str(line.get("custom_id")) for line in lines} == wanted
 
@@ -173,8 +181,8 @@ class AnthropicBatches:
             return "names repeat in the batch"
         return ""
 
-    def _result(self, line: Mapping[str, Any]) -> BatchResult:
-        name, result = str(line.get("custom_id")), line.get("result")
+    def _result(self, name: str, line: Mapping[str, Any]) -> BatchResult:
+        result = line.get("result")
         result = result if isinstance(result, dict) else {}
         kind = result.get("type")
         if kind == "succeeded":
@@ -188,6 +196,28 @@ class AnthropicBatches:
             return BatchResult(name, error=from_body(self.name, result.get("error")))
         undone = TransientError(f"{self.name} did not get to this request: {kind}.", code=f"batch_{kind}")
         return BatchResult(name, error=marked(undone, blame=Blame.NONE))
+
+
+def custom_ids(names: Sequence[str], mark: str) -> list[str]:
+    """Name a batch's items at the vendor: ours, and behind them, where there is room, what tells the batch from others.
+
+    Args:
+        names: at most 64 characters each, which is the vendor's limit too.
+        mark: of the batch.
+
+    Returns:
+        In the order of the names.
+    """
+    tail = "_" + hashlib.sha256(mark.encode()).hexdigest()[:TAIL_DIGITS]
+    fits = all(len(name) + len(tail) <= LONGEST_ID for name in names)
+    return [name + tail for name in names] if fits else list(names)
+
+
+def _names(ids: Sequence[str]) -> list[str]:
+    """Read our names in the vendor's, in order."""
+    tails = {custom_id[-TAIL_DIGITS - 1 :] for custom_id in ids}
+    marked = len(tails) == 1 and TAIL.fullmatch(min(tails)) is not None
+    return [custom_id[: -TAIL_DIGITS - 1] for custom_id in ids] if marked else list(ids)
 
 
 def _size(batch: Mapping[str, Any]) -> int:

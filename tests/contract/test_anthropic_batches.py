@@ -12,7 +12,7 @@ import pytest
 from app.errors import PersistentError, ResourceError, StepError, TransientError
 from app.gateway.model import BatchItem, BatchResult, Blame
 from app.providers import anthropic_batches
-from app.providers.anthropic_batches import BATCHES_PATH, AnthropicBatches
+from app.providers.anthropic_batches import BATCHES_PATH, AnthropicBatches, custom_ids
 from app.providers.anthropic_messages import AnthropicMessages
 from simulator import Simulator
 from simulator.anthropic_wire import error_body
@@ -78,7 +78,7 @@ def test_requests_are_what_they_would_be_live(simulator: Simulator) -> None:
     assert simulator.log(ROUTE)[0]["body"] == {
         "requests": [
             {
-                "custom_id": "a",
+                "custom_id": custom_ids(["a"], "mark")[0],
                 "params": {
                     "model": WIRE.model,
                     "max_tokens": 2000,
@@ -112,7 +112,8 @@ def test_an_item_s_error_is_what_it_would_have_been_live(simulator: Simulator) -
         "late": "expired",
         "stopped": "canceled",
     }
-    simulator.configure(anthropic={"batch_outcomes": outcomes})
+    by_id = dict(zip(custom_ids([*outcomes], "mark"), outcomes.values(), strict=True))
+    simulator.configure(anthropic={"batch_outcomes": by_id})
     batch_id = submit(simulator, "fine", *outcomes)
 
     found = results(simulator, batch_id)
@@ -265,6 +266,20 @@ def test_an_ended_batch_is_found_by_the_names_in_its_results(simulator: Simulato
     submit(simulator, "a", "b", "c")
 
     assert find(simulator, ["b", "a"]) == lost
+
+
+def test_another_s_batch_of_the_same_names_is_not_taken_for_ours(simulator: Simulator) -> None:
+    run(simulator, lambda batches: batches.submit_batch(items("a", "b"), "another system's"))
+
+    assert find(simulator, ["a", "b"]) is None
+
+
+def test_names_that_leave_no_room_for_a_mark_come_back_as_they_are(simulator: Simulator) -> None:
+    longest, short = "n" * 64, "x"
+    lost = submit(simulator, longest, short)
+
+    assert set(results(simulator, lost)) == {longest, short}
+    assert find(simulator, [longest, short]) == lost
 
 
 def test_a_batch_that_never_was_is_not_found(simulator: Simulator) -> None:
