@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from app.chat.routing import (
     route_by_shape,
     trusts_local,
 )
+from app.chat.waiting import in_thread
 from app.errors import FatalError, StepError, StepParked
 from app.gateway.model import ModelCall
 from app.runs.ports import Grown
@@ -120,7 +120,7 @@ class Answering:
         estimated_usd = self._parts.prices.estimate_usd(call.model, tokens)
         said = await context.ask(call, part=ANSWER_PART, on_text=writer.take if writer else None)
         receipt = self._receipt(chosen, said, estimated_usd, spent_usd)
-        await asyncio.to_thread(self._parts.store.keep_answer, turn, said.text, receipt)
+        await in_thread(self._parts.store.keep_answer, turn, said.text, receipt)
         output = write_output(turn, said.text, receipt)
         return Grown(output, what_follows()) if plans else output
 
@@ -182,7 +182,7 @@ class Answering:
             logger.warning("a session was not summarised, its older messages are left out: %s", error)
             return turn.summary, recalled.newest
         folded = [message.message_id for message in recalled.older]
-        await asyncio.to_thread(self._parts.store.fold, turn.session_id, said.text, folded, turn.summary)
+        await in_thread(self._parts.store.fold, turn.session_id, said.text, folded, turn.summary)
         return said.text, recalled.newest
 
     def _receipt(self, chosen: Chosen, said: ModelAnswer, estimated_usd: Decimal, spent_usd: Decimal) -> Receipt:
@@ -197,7 +197,7 @@ async def read_turn(store: PgChatStore, context: ModelContext) -> Turn:
     Raises:
         FatalError: the run is no chat, or its session was deleted.
     """
-    turn = await asyncio.to_thread(store.read_turn, context.run_id, most=MOST_MESSAGES)
+    turn = await in_thread(store.read_turn, context.run_id, most=MOST_MESSAGES)
     if turn is None:
         raise FatalError("There is no chat here: its session was deleted, or the run is none.", code="chat_gone")
     return turn

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from app.chat import prompts
 from app.chat.agents import read_turn
 from app.chat.history import as_messages, divide
 from app.chat.model import EXPLAINER, REPORTER, THINKING, USER_MESSAGE
+from app.chat.waiting import in_thread
 from app.errors import DocumentInvalidError, LogicalError, StepError, StepParked
 from app.gateway.model import ModelCall
 from app.runs.ports import Grown
@@ -73,7 +73,7 @@ class Planning:
         for attempt in range(REPAIRS + 1):
             said = await context.ask(self._call(conversation, prompt), part=attempt)
             try:
-                workflow = await asyncio.to_thread(self._reader.read, said.text, turn.asked.message)
+                workflow = await in_thread(self._reader.read, said.text, turn.asked.message)
             except DocumentInvalidError as error:
                 complaint = quote_problems(error)
                 conversation += [
@@ -147,7 +147,7 @@ class Reporting:
         """
         del given
         turn = await read_turn(self._store, context)
-        ends = _ends(await asyncio.to_thread(context.earlier_steps))
+        ends = _ends(await in_thread(context.earlier_steps))
         model = REPORTER if ends.made else EXPLAINER
         call = ModelCall(model=model, prompt=_brief(turn, ends), system=(*self._told(model), prompts.REPORT))
         words, teller = await _tell(context, call)
@@ -156,7 +156,7 @@ class Reporting:
         elif ends.made and ends.status != "completed":
             words = f"{words}\n\n{_plain_failures(ends)}"  # whatever the model made of it
         text = "\n\n".join([words, *_shown(ends.made)])
-        await asyncio.to_thread(self._store.keep_result, turn, text)
+        await in_thread(self._store.keep_result, turn, text)
         return {"response": text, "status": ends.status, "model_used": teller}
 
 
