@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import itertools
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,18 +19,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from app.formation import plan_children
 from app.http import create_app
+from app.runs.model import new_run_id
 from app.schema import ROOT
+from app.servers.identity import launch_command
+from app.settings import Settings
 from app.studio.model import Structure
 from tests.engine.trial import Trial
 
 THRESHOLD = 25
 CLIENTS = 25
-LIKES, RECORDS = 300, 270  # a tenth comes twice
-KILLS = 4
-TRIES = "select coalesce(sum(attempts), 0) from steps where key = 'train'"
-TRAINING = "select 1 from steps where key = 'train' and status = 'running'"
+LIKES, RECORDS = 1000, 900  # a tenth comes twice
+STRUCTURES = 20
+SHOWN = 1500
+PROMPTS = (
+    "insert into prompts (run_id, step_key, place, text, structure_id, source, fingerprint) select cast(:run as uuid), "
+    "'prompts', n, 'look ' || n, (n % :structures)::text, 'plain', n::text from generate_series(1, :shown) n"
+)
+TRAINING = "select run_id::text from steps where key = 'train' and status = 'running'"
 
 
 class LearningWorker:
@@ -71,73 +84,161 @@ def prepare(trial: Trial) -> None:
             attributes={"colour": ("red", "blue")[at % 2], "length": float(at)},
             statistics={"liked": 12 - 10 * (at % 2), "shown": 20},
         )
-        for at in range(20)
+        for at in range(STRUCTURES)
     ]
     trial.application.studio._store.catalogue.put_structures(structures)
 
 
-def send_likes(trial: Trial, answers: list[dict[str, Any]]) -> list[threading.Thread]:
-    app = create_app(trial.application)
-    numbers = [at % RECORDS for at in range(LIKES)]
-
-    def send(part: list[int]) -> None:
-        client = app.test_client()
-        for number in part:
-            body = {"record_id": f"rec{number}", "structure_id": number % 20}
-            answer = client.post(("/events/like", "/like_event")[number % 2], json=body)
-            assert answer.status_code == 200
-            answers.append(answer.get_json())
-            time.sleep(0.3)
-
-    threads = [threading.Thread(target=send, args=(numbers[at::CLIENTS],)) for at in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    return threads
+def show(trial: Trial) -> None:
+    """Show more prompts than are liked, of every structure: only beside those left lying is a like a choice."""
+    with trial.application.engine.begin() as connection:
+        connection.execute(sa.text(PROMPTS), {"shown": SHOWN, "structures": STRUCTURES, "run": new_run_id()})
 
 
-def await_training(trial: Trial) -> None:
-    """Wait for a new try of a training: a kill that hits nothing shows nothing."""
-    tried = trial.ask(TRIES)[0][0]
-    trial.await_that(lambda: trial.ask(TRIES)[0][0] > tried and trial.ask(TRAINING) != [], 60)
+class Web:
+    """The web process, as the Procfile starts it."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self._log = log
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = int(probe.getsockname()[1])
+        environment = {**environment, "HOST": "127.0.0.1", "PORT": str(self._port)}
+        [child] = [one for one in plan_children(Settings.from_env(environment)) if one.name == "web"]
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                launch_command(("--die-with", f"{os.getpid()}:{int(signal.SIGKILL)}"), list(child.command)),
+                cwd=ROOT, env={**environment, "PATH": programs}, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+
+    def wait_until_ready(self) -> None:
+        until = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError):
+                self.status()
+                return
+            assert self._process.poll() is None, self._log.read_text()
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+    def status(self) -> dict[str, Any]:
+        with contextlib.closing(self.connect()) as connection:
+            return ask(connection, "GET", "/status")
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+
+
+@pytest.fixture
+def web(trial: Trial, tmp_path: Path) -> Iterator[Web]:
+    process = Web(trial.workers._environment, tmp_path / "web.log")
+    try:
+        process.wait_until_ready()
+        yield process
+    finally:
+        process.close()
+
+
+def ask(connection: http.client.HTTPConnection, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    read: dict[str, Any] = json.loads(answer.read())
+    assert answer.status == 200, read
+    return read
+
+
+class Clients:
+    """25 callers side by side, who send likes when they are let; a tenth of the records comes twice."""
+
+    def __init__(self, web: Web) -> None:
+        numbers = [at % RECORDS for at in range(LIKES)]
+        self.answers: list[dict[str, Any]] = []
+        self._web = web
+        self._parts = [numbers[at::CLIENTS] for at in range(CLIENTS)]
+
+    def start(self, wave: int, waves: int) -> list[threading.Thread]:
+        """Send a share of the likes, from all callers."""
+        threads = []
+        for part in self._parts:
+            share = part[wave * len(part) // waves : (wave + 1) * len(part) // waves]
+            threads.append(threading.Thread(target=self._send, args=(share,)))
+            threads[-1].start()
+        return threads
+
+    def _send(self, share: list[int]) -> None:
+        with contextlib.closing(self._web.connect()) as connection:
+            for number in share:
+                body = {"record_id": f"rec{number}", "structure_id": number % STRUCTURES}
+                self.answers.append(ask(connection, "POST", ("/events/like", "/like_event")[number % 2], body))
+
+
+def kill_in_a_training(trial: Trial, learner: LearningWorker, hit: set[str]) -> None:
+    """Kill the worker in the middle of a training that was not hit before."""
+
+    def fresh() -> set[str]:
+        return {run_id for (run_id,) in trial.ask(TRAINING)} - hit
+
+    trial.await_that(lambda: bool(fresh()), 60)
+    hit |= fresh()
+    learner.kill()
+    learner.start()
 
 
 @pytest.mark.chaos
-def test_no_like_is_lost_or_counted_twice_while_the_learning_worker_is_killed(
-    trial: Trial, learner: LearningWorker
+@pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.prove)])
+def test_a_thousand_likes_of_25_clients_are_each_counted_once_while_the_learning_worker_is_killed(
+    trial: Trial, learner: LearningWorker, web: Web, kills: int
 ) -> None:
     prepare(trial)
+    show(trial)
     trial.workers.start(1)
-    answers: list[dict[str, Any]] = []
-    threads = send_likes(trial, answers)
-    for _ in range(KILLS):
-        await_training(trial)
-        learner.kill()
-        learner.start()
-    for thread in threads:
-        thread.join()
+    clients = Clients(web)
+    hit: set[str] = set()
+    for wave in range(kills + 1):
+        threads = clients.start(wave, kills + 1)
+        if wave < kills:
+            kill_in_a_training(trial, learner, hit)
+        for thread in threads:
+            thread.join()
 
     def settled() -> bool:
-        status = trial.application.studio.status()
+        status = web.status()
         return not status["is_retraining"] and status["likes_since_last_retrain"] < THRESHOLD
 
-    trial.await_that(settled, 90)
-    statuses = Counter(answer["status"] for answer in answers)
-    assert statuses["duplicate"] == LIKES - RECORDS
+    trial.await_that(settled, 120)
+    statuses = Counter(answer["status"] for answer in clients.answers)
+    assert (len(clients.answers), statuses["duplicate"]) == (LIKES, LIKES - RECORDS)
+    # Each kill did hit a training.
+    tried_again = "select count(*) from steps where key = 'train' and attempts > 1"
+    assert trial.ask(tried_again) == [(kills,)]
+    # Likes recorded are the distinct ids.
     assert trial.ask("select count(*), count(distinct record_id) from likes") == [(RECORDS, RECORDS)]
+    # The cycles are those that the threshold says, and none ran beside another.
     cycles = trial.ask(
-        "select c.likes_taken, c.status, c.trigger, c.reason, r.started_at, r.finished_at "
+        "select c.likes_taken, c.trigger, c.status, r.started_at, r.finished_at, "
+        "(select count(*) from likes l where l.cycle_run_id = c.run_id and l.consumed_at is not null) "
         "from learning_cycles c join runs r using (run_id) order by c.started_at"
     )
-    assert {cycle[1] for cycle in cycles} <= {"trained", "kept_previous"}, cycles
-    assert all(cycle[0] >= THRESHOLD for cycle in cycles)
-    assert all(earlier[5] <= later[4] for earlier, later in itertools.pairwise(cycles)), cycles
-    assert statuses["threshold_reached"] == sum(cycle[2] == "likes" for cycle in cycles)
-    status = trial.application.studio.status()
+    assert {cycle[2] for cycle in cycles} <= {"trained", "kept_previous"}, cycles
+    assert all(taken == THRESHOLD for taken, trigger, *_ in cycles if trigger == "likes"), cycles
+    assert all(taken >= THRESHOLD for taken, trigger, *_ in cycles if trigger == "queued_likes"), cycles
+    assert statuses["threshold_reached"] == sum(cycle[1] == "likes" for cycle in cycles)
+    assert {cycle[1] for cycle in cycles} <= {"likes", "queued_likes"}
+    assert all(cycle[0] == cycle[5] for cycle in cycles), cycles
+    assert all(earlier[4] <= later[3] for earlier, later in itertools.pairwise(cycles)), cycles
+    assert trial.ask("select count(*) from model_versions") == [(len(cycles),)]
+    # The counter is right afterwards.
+    status = web.status()
     used = sum(cycle[0] for cycle in cycles)
     assert (status["total_likes_processed"], status["total_retrains"]) == (used, len(cycles))
-    assert status["likes_since_last_retrain"] + used == RECORDS
-    assert trial.ask("select count(*) from model_versions") == [(len(cycles),)]
-    assert trial.ask("select count(*) from steps where key = 'train' and attempts > 1")[0][0] >= 1  # a kill did hit
+    assert status["likes_since_last_retrain"] == RECORDS - used < THRESHOLD
+    assert trial.ask("select count(*) from likes where cycle_run_id is null") == [(RECORDS - used,)]
 
 
 def test_a_cycle_that_is_asked_for_answers_at_once_and_can_be_read_as_a_run(
