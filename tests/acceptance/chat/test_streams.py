@@ -42,7 +42,7 @@ def test_the_accept_header_asks_for_a_stream_too(telling: Chatting) -> None:
 def test_pieces_arrive_while_the_model_still_writes(telling: Chatting) -> None:
     telling.simulator.fault(CALLS, match={"stream": True}, stream_delay_s=1.5)
     began = time.monotonic()
-    times = {}
+    times: dict[bytes, float] = {}
     headers = {"Authorization": f"Bearer {TOKENS['ann']}", "Content-Type": "application/json"}
     address = urlsplit(telling.url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)

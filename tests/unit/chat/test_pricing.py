@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def prices(registry: Registry, *providers: str) -> RegistryPrices:
     return RegistryPrices(lambda: registry, lambda: providers)
 
 
-def answer(model: str, **usage: int) -> ModelAnswer:
+def answer(model: str, **usage: Any) -> ModelAnswer:
     return ModelAnswer("said", None, model, "openai", "x", Usage(**usage), Decimal("0.001"), "stop")
 
 
