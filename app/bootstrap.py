@@ -55,6 +55,9 @@ from app.learning.assignment_training import AssignmentTraining, answer_assignme
 from app.learning.preference import PreferenceLearner
 from app.learning.service import ScorerRegistry
 from app.learning.store import PgVersions
+from app.pooling.model import PoolingLimits
+from app.pooling.service import Pooler
+from app.pooling.store import PgPool, delete_old_batches
 from app.providers.assembly import SUPPORTED, Vendors, build_vendors
 from app.runs.answers import Answers, answer_template
 from app.runs.celery_sender import CelerySender, RedisQueueDepths
@@ -65,6 +68,7 @@ from app.runs.model_steps import GatewayModelSteps
 from app.runs.outbox import CallbackDelivery, CallbackPolicy
 from app.runs.ports import HandlerCatalog
 from app.runs.publishing import EffectPublisher
+from app.runs.retention import delete_old_runs
 from app.runs.retry import Backoff, Policy
 from app.runs.service import RunService
 from app.runs.store import PgRunStore
@@ -85,7 +89,7 @@ from app.workflows.spreads import Spread
 from app.workflows.template import Templates, read_templates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     import sqlalchemy as sa
     from celery import Celery
@@ -93,12 +97,13 @@ if TYPE_CHECKING:
     from app.chat.ports import Categoriser, RouteScorer
     from app.gateway.ports import ChatProvider
     from app.gateway.registry import Registry
+    from app.runs.journal import JournalWriter
     from app.settings import Settings
     from app.studio.service import StudioService
     from app.workflows.estimate import Estimate
     from app.workflows.model import Task, Workflow
 
-TABLE_MODULES = ("runs", "access", "idempotency", "studio", "assignments", "learning", "chat")
+TABLE_MODULES = ("runs", "access", "idempotency", "studio", "assignments", "learning", "chat", "pooling")
 REDIS_CONNECTIONS = 5000  # redis-py 8 caps every pool at 100, and a worker has thousands of steps in flight
 OPERATIONS = {"chat": "chat", "embedding": "embeddings", "image": "generate_content", "video": "generate_content"}
 SECONDS_AN_HOUR = 3600
@@ -219,7 +224,16 @@ class Application:
     def housekeeping(self) -> Housekeeping:
         """What is cut back every hour."""
         days = self.settings.engine.retention_days
-        return Housekeeping(self.engine, self.idempotency, self.studio.tidy, days, self.chat.tidy)
+        return Housekeeping(
+            {
+                # Keys first: a run whose key has just expired may go in the same round.
+                "keys": self.idempotency.purge_expired,
+                "runs": lambda: delete_old_runs(self.engine, age_days=days),
+                "marks": self.studio.tidy,
+                "sessions": self.chat.tidy,
+                "vendor_batches": lambda: delete_old_batches(self.engine),
+            }
+        )
 
     @cached_property
     def categoriser(self) -> Categoriser:
@@ -421,13 +435,29 @@ class Application:
         )
         traced = {name: TracedProvider(provider) for name, provider in self.providers.items()}
         answers, embedders = RedisAnswerCache(client), self.vendors.embedding
-        gateway = Gateway(self.registry, traced, gate=gate, embedders=embedders, answers=answers)
+        batching = self.vendors.batch.keys()
+        gateway = Gateway(self.registry, traced, gate=gate, embedders=embedders, answers=answers, batching=batching)
         return GatewayModelSteps(
             gateway,
             self.system_prompts,
             timeout_s=self.settings.engine.step_timeout_s,
             cache_ttl_s=self.settings.models.cache_ttl_seconds,
+            live_after_s=self.settings.models.vendor_batch_live_after_s,
         )
+
+    def _make_pooler(self, process_id: str, journal: JournalWriter) -> Coroutine[Any, Any, None]:
+        """Make what looks after the vendors' batches, beside a worker's steps."""
+        models = self.settings.models
+        limits = PoolingLimits(
+            gather_s=models.vendor_batch_gather_s,
+            most=models.vendor_batch_size,
+            poll_s=models.vendor_batch_poll_s,
+            margin_s=models.vendor_batch_margin_s,
+        )
+        every_s = min(limits.poll_s, limits.gather_s or limits.poll_s) / 3
+        pool = PgPool(self.engine, limits, process_id=process_id, lease_s=self.settings.engine.lease_s)
+        pooler = Pooler(pool, self.vendors.batch, journal.write, self.registry.batch_cost, every_s=every_s)
+        return pooler.run()
 
     def _rate_limits(self) -> dict[str, RateLimit]:
         """Put the environment's numbers in place of the registry's."""
@@ -470,6 +500,7 @@ class Application:
                 callbacks=CallbackDelivery(self.engine, self.store, policy, self.answers.shape),
                 explainer=ModelFailureExplainer(models, self.system_prompts, quota),
                 policy=self._retry_policy(),
+                companion=self._make_pooler if self.vendors.batch else None,
             )
         )
 

@@ -196,6 +196,11 @@ VARIABLES: tuple[Variable, ...] = (
         8000,
         "Tokens of a session that a model is given; older messages are put into a summary.",
     ),
+    Variable("VENDOR_BATCH_GATHER_S", number(0, 3600), 60.0, "Seconds a vendor's batch waits for further questions."),
+    Variable("VENDOR_BATCH_SIZE", whole(1, 10_000), 1000, "Questions that close a vendor's batch at once."),
+    Variable("VENDOR_BATCH_POLL_S", number(0.05, 3600), 30.0, "Seconds between two looks at a vendor's batch."),
+    Variable("VENDOR_BATCH_LIVE_AFTER_S", number(1, 604_800), 86_400.0, "Seconds a question may wait for a batch."),
+    Variable("VENDOR_BATCH_MARGIN_S", number(0, 86_400), 1800.0, "Seconds before that at which a batch is stopped."),
     Variable(
         "ORCHESTRATION_CONFIG",
         Path,
@@ -327,6 +332,11 @@ class ModelSettings:
     rate_limit_google_ai_rpm: int | None
     rate_limit_google_ai_tpm: int | None
     cache_ttl_seconds: int
+    vendor_batch_gather_s: float
+    vendor_batch_size: int
+    vendor_batch_poll_s: float
+    vendor_batch_live_after_s: float
+    vendor_batch_margin_s: float
     registry_path: Path
 
     def rate_limits(self) -> dict[str, tuple[int | None, int | None]]:

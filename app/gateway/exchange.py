@@ -8,7 +8,7 @@ from typing import Any
 
 from app.errors import LogicalError, PersistentError
 from app.gateway.model import ChatAnswer, ChatRequest, ModelAnswer, ModelCall, Usage, add_usage
-from app.gateway.ports import CallLedger, OnText
+from app.gateway.ports import CallEntry, CallLedger, OnText
 from app.gateway.prices import cost_usd, worst_cost
 from app.gateway.recalling import recall, remember
 from app.gateway.registry import Target
@@ -98,6 +98,28 @@ class Exchange:
         return PassedOver(
             PersistentError(f"{offer.provider} has refused this call for {offer.model} already.", code="refused")
         )
+
+    async def pool(self, target: Target, live_after_s: float) -> None:
+        """Put the question into a vendor's batch, unless it was answered unusably: what must be repaired is asked live.
+
+        Returns:
+            Only when it is to be asked live.
+
+        Raises:
+            StepParked: until its answer is there, or for money.
+        """
+        if self._asks:
+            return
+        request = render_request(self._call, target)
+        worst = worst_cost(target.offer.prices, request)
+        entry = CallEntry(
+            provider=target.offer.provider,
+            model=target.logical.name,
+            request=request.to_json(),
+            estimate_usd=worst.cost_usd * target.offer.prices.batch_factor,
+            price_version=self._doors.price_version,
+        )
+        await self._ledger.pool(entry, target.offer.model, live_after_s)
 
     async def _recall(self, first: ChatRequest) -> ModelAnswer | None:
         """Use a kept answer to the very same request, unless this call has an answer of its own that was unusable."""

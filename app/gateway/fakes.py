@@ -42,6 +42,7 @@ class FakeLedger:
 
     budget_usd: Decimal | None = None
     rows: list[LedgerRow] = field(default_factory=list)
+    pooled: list[CallEntry] = field(default_factory=list)
     _given: int = 0
     run: str = "run"
     ticket: str = "run/step/0"
@@ -51,7 +52,7 @@ class FakeLedger:
         for row in self.rows:
             if row.status == "sent":
                 row.status = "unknown"
-        return FakeLedger(self.budget_usd, self.rows)
+        return FakeLedger(self.budget_usd, self.rows, self.pooled)
 
     @property
     def spent_usd(self) -> Decimal:
@@ -78,6 +79,14 @@ class FakeLedger:
         self.rows.append(LedgerRow(number, entry.provider, entry.model, entry.request, entry.estimate_usd))
         self._given = number
         return ReservedCall(number, entry.request)
+
+    async def pool(self, entry: CallEntry, vendor_model: str, live_after_s: float) -> None:
+        """Pool it once; whoever comes again without an answer is to ask live."""
+        del vendor_model, live_after_s
+        if self.pooled:
+            return
+        self.pooled.append(entry)
+        raise StepParked("batch")
 
     async def answer(self, ordinal: int, response: dict[str, Any], usage: Usage, cost_usd: Decimal) -> None:
         """Store an answer."""

@@ -46,6 +46,8 @@ class ModelCall:
         fallback: logical names to go to in place of the registry's; None leaves those.
         timeout_s: most seconds for one request to a vendor.
         keep: the answer may be a kept one, and is kept; None asks anew.
+        live_after_s: it may wait so many seconds for a vendor's batch, at a lower price, before it is asked live; None
+            asks at once.
     """
 
     model: str
@@ -58,6 +60,7 @@ class ModelCall:
     fallback: tuple[str, ...] | None = None
     timeout_s: float = 300.0
     keep: Keep | None = None
+    live_after_s: float | None = None
 
 
 @dataclass(frozen=True)

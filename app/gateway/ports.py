@@ -151,6 +151,21 @@ class CallLedger(Protocol):
             StepParked: `budget`, the money does not suffice; nothing was written.
         """
 
+    async def pool(self, entry: CallEntry, vendor_model: str, live_after_s: float) -> None:
+        """Set money aside for a question that goes into a vendor's batch, write it down and park the step.
+
+        Args:
+            entry: as for `reserve`.
+            vendor_model: the vendor's id of the model.
+            live_after_s: after so many seconds the step comes back at the latest.
+
+        Returns:
+            Only when the question was in a batch already that did not bring its answer: it is to be asked live.
+
+        Raises:
+            StepParked: until the answer is there, or for money; the step is parked already.
+        """
+
     async def answer(self, ordinal: int, response: dict[str, Any], usage: Usage, cost_usd: Decimal) -> None:
         """Store an answer and settle the money, before anybody uses the answer."""
 

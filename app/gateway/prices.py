@@ -43,12 +43,16 @@ class Rates:
 
 @dataclass(frozen=True)
 class Prices:
-    """A model's rates; `tiers` hold others for prompts above so many tokens, smallest first."""
+    """A model's rates; `tiers` hold others for prompts above so many tokens, smallest first.
+
+    `batch_factor` is the part of them that the vendor charges for what its batches answer.
+    """
 
     rates: Rates
     tiers: tuple[tuple[int, Rates], ...] = ()
     per_image: Decimal = Decimal(0)
     per_second: Decimal = Decimal(0)
+    batch_factor: Decimal = Decimal("0.5")
 
     def rates_for(self, prompt_tokens: int) -> Rates:
         """Choose the rates for a prompt of so many tokens."""

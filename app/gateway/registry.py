@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
 from app.errors import NotFoundError
-from app.gateway.prices import Prices
+from app.gateway.model import ChatAnswer, ChatRequest
+from app.gateway.prices import MILLIONTH, Prices, cost_usd
 
 Kind = Literal["chat", "image", "video", "embedding"]
 
@@ -152,6 +154,13 @@ class Registry:
         if found is None:
             raise NotFoundError(f"There is no model named {name!r}; the registry has {', '.join(sorted(self.names))}.")
         return found
+
+    def batch_cost(self, name: str, request: ChatRequest, answer: ChatAnswer) -> Decimal:
+        """Say what an answer of a vendor's batch cost, in dollars; nothing for what is not offered any more."""
+        for offer in self.find(name).offers:
+            if (offer.provider, offer.model) == (request.provider, request.model):
+                return (cost_usd(offer.prices, answer.usage) * offer.prices.batch_factor).quantize(MILLIONTH)
+        return Decimal(0)
 
     def route(
         self, name: str, providers: Collection[str], today: dt.date, fallback: tuple[str, ...] | None = None

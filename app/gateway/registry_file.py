@@ -28,6 +28,9 @@ RATE_WORDS = {
     "burst": ("burst", "burst_size", "burstSize"),
 }
 """Spellings that files of this kind are written in."""
+BATCH_FACTOR = Decimal("0.5")
+"""What Anthropic and OpenAI charge for what a batch answers, November 2026."""
+
 TRIES = {"transient": 5, "resource": 2, "logical": 3, "persistent": 1, "fatal": 0}
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{2,}")
@@ -168,8 +171,9 @@ class _Reader:
             tiers.append((above or 0, self._rates(inside, f"{place}.tiers[{index}]")))
         per_image = self._value(raw, "per_image", place, _dollars, Decimal(0))
         per_second = self._value(raw, "per_second", place, _dollars, Decimal(0))
+        factor = self._value(raw, "batch_factor", place, _dollars, BATCH_FACTOR)
         rates = Rates() if per_image or per_second else self._rates(raw, place)
-        return Prices(rates, tuple(sorted(tiers, key=lambda tier: tier[0])), per_image, per_second)
+        return Prices(rates, tuple(sorted(tiers, key=lambda tier: tier[0])), per_image, per_second, factor)
 
     def _rates(self, raw: Mapping[str, Any], place: str) -> Rates:
         for key in ("in", "out"):

@@ -39,10 +39,11 @@ class Gateway:
         gate: shared memory of what fails, and of rates.
         embedders: those of the vendors that make embeddings.
         answers: keeps answers for those who ask the same again.
+        batching: the vendors that take batches.
         today: the date on which offers retire.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - collaborators, each by its name
         self,
         registry: Registry,
         providers: Mapping[str, ChatProvider],
@@ -50,10 +51,12 @@ class Gateway:
         gate: Gate,
         embedders: Mapping[str, EmbeddingProvider] | None = None,
         answers: AnswerCache | None = None,
+        batching: Collection[str] = (),
         today: Callable[[], dt.date] = utc_today,
     ) -> None:
         self._registry = registry
         self._doors = Doors(providers, gate, embedders or {}, answers, registry.version)
+        self._batching = frozenset(batching)
         self._today = today
 
     async def complete(self, call: ModelCall, ledger: CallLedger, on_text: OnText | None = None) -> ModelAnswer:
@@ -79,7 +82,18 @@ class Gateway:
         replayed = await exchange.replay()
         if replayed is not None:
             return replayed
-        return await self._follow(self._route(call.model, "chat", self._doors.providers, call.fallback), exchange.ask)
+        route = self._route(call.model, "chat", self._doors.providers, call.fallback)
+        if call.live_after_s is not None and on_text is None:
+            await self._pool(call, route, exchange)
+        return await self._follow(route, exchange.ask)
+
+    async def _pool(self, call: ModelCall, route: Route, exchange: Exchange) -> None:
+        """Put a question into a batch of the first vendor that takes batches, among those of the wanted model."""
+        wanted = route.targets[0].logical
+        for target in route.targets:
+            if target.logical is wanted and target.offer.provider in self._batching and call.live_after_s is not None:
+                await exchange.pool(target, call.live_after_s)
+                return
 
     async def embed(self, call: EmbeddingCall, ledger: CallLedger) -> Embeddings:
         """Place texts in a model's space; errors as `complete`."""

@@ -34,6 +34,7 @@ class Claimed:
     run_owner: str
     run_kind: str
     origin: Mapping[str, str] = field(default_factory=dict)
+    latency: str = "live"
 
     def operation(self, name: str, **fields: Any) -> Operation:
         """Write an operation on this step, fenced."""
@@ -62,4 +63,5 @@ def read_claim(run_id: str, key: str, answer: Answer) -> Claimed:
         run_owner=answer["run_owner"],
         run_kind=answer["run_kind"],
         origin=answer.get("origin") or {},
+        latency=answer.get("latency") or "live",
     )

@@ -112,6 +112,26 @@ class StepLedger:
             None if cost is None else Decimal(str(cost)),
         )
 
+    async def pool(self, entry: CallEntry, vendor_model: str, live_after_s: float) -> None:
+        """Pool a question and park the step, or return when it is to be asked live."""
+        answer = await self._journal.write(
+            self._step.operation(
+                "pool_call",
+                provider=entry.provider,
+                model=entry.model,
+                vendor_model=vendor_model,
+                agent=self._step.task.target if self._step.task.kind == "agent" else "",
+                request=entry.request,
+                estimate_usd=str(entry.estimate_usd),
+                price_version=entry.price_version,
+                part=self._part,
+                live_after_s=live_after_s,
+                **self._caps,
+            )
+        )
+        if not answer.get("live"):
+            raise StepParked("budget" if answer.get("parked") else "fenced")  # the journal has parked it
+
     async def answer(self, ordinal: int, response: dict[str, Any], usage: Usage, cost_usd: Decimal) -> None:
         """Store an answer and what it cost, before it is used; a late one settles too."""
         await self._settle(ordinal, "answered", response=response, usage=usage.to_json(), cost_usd=str(cost_usd))

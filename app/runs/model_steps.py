@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from app.errors import FatalError
@@ -30,15 +31,23 @@ class GatewayModelSteps:
         prompts: what stands before every question.
         timeout_s: most seconds for one request of a step that sets no limit.
         cache_ttl_s: seconds for which an answer is kept where a step wishes it and does not say how long.
+        live_after_s: seconds that a question of a block in batch mode may wait before it is asked live.
     """
 
     def __init__(
-        self, gateway: Gateway, prompts: SystemPrompts, *, timeout_s: float, cache_ttl_s: float = 3600
+        self,
+        gateway: Gateway,
+        prompts: SystemPrompts,
+        *,
+        timeout_s: float,
+        cache_ttl_s: float = 3600,
+        live_after_s: float = 86_400,
     ) -> None:
         self._gateway = gateway
         self._prompts = prompts
         self._timeout_s = timeout_s
         self._cache_ttl_s = cache_ttl_s
+        self._live_after_s = live_after_s
 
     async def perform(self, step: Claimed, ledger: CallLedger) -> ModelOutcome:
         """Ask the step's model, along its fallbacks.
@@ -59,6 +68,7 @@ class GatewayModelSteps:
             fallback=task.fallback or None,
             timeout_s=task.timeout_s or self._timeout_s,
             keep=answer_life(config, step.run_owner, self._cache_ttl_s),
+            live_after_s=self._live_after_s if step.latency == "batch" else None,
         )
         answer = await self._gateway.complete(call, ledger)
         return ModelOutcome(answer.output, answer.model, cached=answer.cached)
@@ -67,8 +77,12 @@ class GatewayModelSteps:
         """Place a handler's texts in a model's space; errors as `perform`."""
         return await self._gateway.embed(call, ledger)
 
-    async def ask(self, call: ModelCall, ledger: CallLedger, on_text: OnText | None = None) -> ModelAnswer:
+    async def ask(
+        self, call: ModelCall, ledger: CallLedger, on_text: OnText | None = None, *, patient: bool = False
+    ) -> ModelAnswer:
         """Ask what a handler wants to know; errors as `perform`."""
+        if patient:
+            call = replace(call, live_after_s=self._live_after_s)
         return await self._gateway.complete(call, ledger, on_text)
 
 

@@ -162,8 +162,10 @@ class ModelSteps(Protocol):
     async def perform(self, step: Claimed, ledger: CallLedger) -> ModelOutcome:
         """Ask the step's model, along its fallbacks."""
 
-    async def ask(self, call: ModelCall, ledger: CallLedger, on_text: OnText | None = None) -> ModelAnswer:
-        """Ask what a handler wants to know."""
+    async def ask(
+        self, call: ModelCall, ledger: CallLedger, on_text: OnText | None = None, *, patient: bool = False
+    ) -> ModelAnswer:
+        """Ask what a handler wants to know; one that is patient may wait for a vendor's batch."""
 
     async def embed(self, call: EmbeddingCall, ledger: CallLedger) -> Embeddings:
         """Place a handler's texts in a model's space."""

@@ -249,7 +249,7 @@ class StepRunner:
 
     async def _ask(self, step: Claimed, call: ModelCall, part: int, on_text: OnText | None) -> ModelAnswer:
         ledger = StepLedger(self._journal, step, self._parts.caps, part=part)
-        return await self._models().ask(call, ledger, on_text)
+        return await self._models().ask(call, ledger, on_text, patient=step.latency == "batch")
 
     async def _embed(self, step: Claimed, call: EmbeddingCall, part: int) -> Embeddings:
         return await self._models().embed(call, StepLedger(self._journal, step, self._parts.caps, part=part))

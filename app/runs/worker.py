@@ -44,6 +44,7 @@ class WorkerParts:
         role: for people, such as `io`.
         make_publisher: takes how a wake is written, gives the publisher.
         policy: tries and waits by error class.
+        companion: takes the process's id and the journal, gives work that goes on beside the steps.
     """
 
     dsn: str
@@ -60,6 +61,7 @@ class WorkerParts:
     callbacks: CallbackDelivery
     explainer: FailureExplainer | None = None
     policy: Policy = STANDARD
+    companion: Callable[[str, JournalWriter], Coroutine[Any, Any, None]] | None = None
 
 
 class StepWorker:
@@ -112,6 +114,8 @@ class StepWorker:
         self._lease.start()
         self._recovery.start()
         self._parts.callbacks.start()
+        if self._parts.companion is not None:
+            asyncio.run_coroutine_threadsafe(self._parts.companion(self._parts.process_id, self.journal), self.loop)
 
     def submit(
         self,

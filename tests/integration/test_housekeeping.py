@@ -17,6 +17,9 @@ insert into studio_marks (run_id, step_key, mark, updated_at)
     select gen_random_uuid(), '0.0', '{}', clock_timestamp() - make_interval(days => days) from unnest(:days) days;
 insert into studio_fingerprints (kind, fingerprint, used_at)
     select 'prompt', 'used ' || days, clock_timestamp() - make_interval(days => days) from unnest(:days) days;
+insert into vendor_batches (provider, model, mark, status, live_at, ended_at)
+    select 'openai', 'm', days::text, 'ended', now(), clock_timestamp() - make_interval(days => days)
+    from unnest(:days) days;
 insert into idempotency (owner, route, key, body_hash, claim_id, claimed_at, expires_at)
     select 'local', 'POST /workflow', days::text, 'hash', gen_random_uuid(), clock_timestamp(),
         clock_timestamp() + make_interval(days => 30 - days) from unnest(:days) days;
@@ -55,7 +58,13 @@ def test_what_is_past_its_use_goes_and_the_rest_stays(application: Application) 
     with application.engine.begin() as connection:
         connection.execute(sa.text(AGED), {"days": [1, 1000]})
     kept, _ = end_run(application, 29), end_run(application, 31)
-    assert application.housekeeping.keep_house() == {"keys": 1, "runs": 1, "marks": 2, "sessions": 0}
+    assert application.housekeeping.keep_house() == {
+        "keys": 1,
+        "runs": 1,
+        "marks": 2,
+        "sessions": 0,
+        "vendor_batches": 1,
+    }
     assert [left(application, table) for table in ("studio_marks", "studio_fingerprints", "idempotency")] == [1, 1, 1]
     assert application.runs.get_run(kept, owner=None).run_id == kept
     assert left(application, "runs") == 1
@@ -64,4 +73,4 @@ def test_what_is_past_its_use_goes_and_the_rest_stays(application: Application) 
 def test_a_second_round_finds_nothing_to_do(application: Application) -> None:
     end_run(application, 31)
     application.housekeeping.keep_house()
-    assert application.housekeeping.keep_house() == {"keys": 0, "runs": 0, "marks": 0, "sessions": 0}
+    assert not any(application.housekeeping.keep_house().values())

@@ -99,6 +99,8 @@ SAMPLES = {
     "DATABASE_URL": "postgresql://u@h/d",
     "REDIS_URL": "redis://h/3",
     "LOG_LEVEL": "DEBUG",
+    "LOG_FORMAT": "json",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector.example",
     "TIMEZONE": "Europe/Madrid",
     "BATCH_CRON": "5 7 * * *",
     "BATCH_CATCH_UP_H": "7",

@@ -66,6 +66,7 @@ declare
     v_run runs%rowtype;
     v_step steps%rowtype;
     v_type text;
+    v_latency text;
     v_scope jsonb;
 begin
     select * into v_run from runs where run_id = (p_op ->> 'run')::uuid;
@@ -101,13 +102,13 @@ begin
         answer := jsonb_build_object('refused', v_step.status);
         return;
     end if;
-    select type into v_type from blocks where run_id = v_step.run_id and block = v_step.block;
+    select type, latency into v_type, v_latency from blocks where run_id = v_step.run_id and block = v_step.block;
     v_scope := batuta_scope(v_step, v_type);
     answer := jsonb_build_object(
         'fence', v_step.fence, 'task', v_step.task, 'attempts', v_step.attempts, 'crashes', v_step.crashes,
         'tries', v_step.tries, 'doomed', v_step.doomed, 'rendered', v_step.rendered, 'scope', v_scope -> 'values',
         'missing', v_scope -> 'missing', 'item', v_step.item, 'item_value', v_step.item_value, 'parent', v_step.parent,
-        'slots', to_jsonb(v_step.slots), 'run_owner', v_run.owner, 'run_kind', v_run.kind, 'origin', v_run.origin, 'queue', v_step.queue);
+        'slots', to_jsonb(v_step.slots), 'run_owner', v_run.owner, 'run_kind', v_run.kind, 'origin', v_run.origin, 'latency', v_latency, 'queue', v_step.queue);
 end $$;
 
 
@@ -317,6 +318,9 @@ begin
         fx := batuta_expand(fx, p_op);
     when 'slots' then
         select * into r from batuta_take_slots(fx, p_op);
+        fx := r.fx; answer := r.answer;
+    when 'pool_call' then
+        select * into r from batuta_pool_call(fx, p_op);
         fx := r.fx; answer := r.answer;
     when 'reserve_call' then
         select * into r from batuta_reserve_call(fx, p_op);

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.errors import FatalError, NotFoundError, StepError, StepParked
-from app.gateway.model import ModelAnswer, ModelCall
+from app.gateway.model import EmbeddingCall, Embeddings, ModelAnswer, ModelCall
 from app.gateway.ports import OnText
 from app.runs.model import RunRequest, RunStatus, RunView, Started, StepView, new_run_id
 from app.runs.ports import Handler, HandlerCatalog, StepSummary
@@ -50,6 +50,9 @@ class Context:
 
     async def ask(self, call: ModelCall, *, part: int = 0, on_text: OnText | None = None) -> ModelAnswer:
         raise AssertionError(f"the studio asks no model, and asked {call.model}, part {part}, {on_text}")
+
+    async def embed(self, call: EmbeddingCall, *, part: int = 0) -> Embeddings:
+        raise AssertionError(f"the studio makes no embeddings, and asked {call.model}, part {part}")
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Questions that are not urgent, asked together in a vendor's batch at a lower price."""
