@@ -44,6 +44,8 @@ COUNT_TTL_S = 600
 """Failures further apart than this are not "in a row"."""
 KEPT_S = 86_400
 """How long an open breaker's hash stays for people to read."""
+SETTLED_EVERY_S = 0.05
+"""What answers used is told in one round trip for all that came meanwhile."""
 ANSWER_TIMEOUT_S = 1.0
 """The gate must not make calls wait for a Redis that hangs."""
 COMPLAIN_EVERY_S = 10.0
@@ -95,6 +97,7 @@ class RedisGate:
         self._open_s = open_s
         self._minute_s = minute_s
         self._asking: list[_Asking] = []
+        self._settlements: list[_Command] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._complained_at = -COMPLAIN_EVERY_S
 
@@ -202,12 +205,16 @@ class RedisGate:
         """Count what a request did use in place of what it was let through with; nobody waits for it."""
         if not admission.tokens or tokens == admission.tokens:
             return
-        task = asyncio.create_task(self._settle(passage, admission, tokens))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._settlements.append(self._settlement(passage, admission, tokens))
+        if len(self._settlements) == 1:
+            task = asyncio.create_task(self._settle())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _settle(self, passage: Passage, admission: Admission, tokens: int) -> None:
-        await self._run([self._settlement(passage, admission, tokens)])
+    async def _settle(self) -> None:
+        await asyncio.sleep(SETTLED_EVERY_S)
+        settlements, self._settlements = self._settlements, []
+        await self._run(settlements)
 
     def _settlement(self, passage: Passage, admission: Admission, tokens: int) -> _Command:
         keys = _rate_keys(passage.provider)[:2]

@@ -65,6 +65,8 @@ class Prices:
     def worst_rates(self, most_prompt_tokens: int) -> Rates:
         """Give for each kind the highest rate that a prompt of up to so many tokens can meet."""
         met = [self.rates, *(rates for above, rates in self.tiers if most_prompt_tokens > above)]
+        if len(met) == 1:  # by far the most
+            return self.rates
         return Rates(*(max(kind) for kind in zip(*(_kinds(rates) for rates in met), strict=True)))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis.asyncio
 
-from app.gateway.gate import MARGIN, RedisGate
+from app.gateway.gate import MARGIN, SETTLED_EVERY_S, RedisGate
 from app.gateway.ports import Admission, Passage
 from app.gateway.registry import RateLimit
 
@@ -146,7 +146,7 @@ def test_what_was_not_used_of_its_tokens_is_given_back(redis_url: str) -> None:
         passage = Passage("openai", "m", "a", "r", 900)
         admission = await gate.enter(passage)
         gate.settle_soon(passage, admission, 100)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(2 * SETTLED_EVERY_S)
         assert (await enter(gate, "b", tokens=800)).allowed
         assert not (await enter(gate, "c", tokens=200)).allowed
 
