@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from app.chat.model import Receipt
 
 sessions, messages, turns = tables.chat_sessions, tables.chat_messages, tables.chat_turns
-ASKED, ANSWERED, RESULT = 0, 1, 2
+RESULT = 2
 MOST_MESSAGES_READ = 10_000
 ADD_TURN = sa.insert(turns)
 
@@ -44,6 +44,21 @@ where session_id = :session_id returning positions
 # What is written by a step is on the disk once the step's own end is, which follows it in the same log; were it lost
 # before that, the step would be done again.
 WITH_THE_STEP = sa.text("set local synchronous_commit = off")
+# In one round trip, for somebody waits. The session cannot be deleted meanwhile; where it is gone, there are no lines
+# to store, and the receipt stays.
+KEEP_ANSWER = sa.text("""
+set local synchronous_commit = off;
+with s as (select session_id from chat_sessions where session_id = :session_id for key share),
+lines as (
+    insert into chat_messages (session_id, position, run_id, part, role, content)
+    select s.session_id, :position, cast(:run_id as uuid), l.part, l.role, l.content
+    from s, (values (0, 'user', cast(:asked as text)), (1, 'assistant', cast(:answer as text))) l (part, role, content)
+    on conflict (run_id, part) do nothing
+)
+update chat_turns set answered_at = clock_timestamp(), category = :category, model = :model, moved_from = :moved_from,
+    holdout = :holdout, reason = :reason, estimated_usd = :estimated_usd, saved_usd = :saved_usd, cost_usd = :cost_usd
+where run_id = cast(:run_id as uuid) and answered_at is null
+""")
 # The texts go with their session; a judged one stays for those who learn, unless its owner deleted the session.
 FORGET_TEXTS = sa.text("""
 update chat_turns set asked = null where session_id is null and asked is not null and good is null
@@ -161,29 +176,23 @@ class PgChatStore:
 
         Repeat-safe: a run has one row a part.
         """
+        values = {
+            "session_id": turn.session_id,
+            "position": turn.position,
+            "run_id": turn.run_id,
+            "asked": cleaned(turn.asked.message),
+            "answer": cleaned(answer),
+            "category": str(receipt.chosen.category),
+            "model": receipt.answered_by,
+            "moved_from": receipt.chosen.moved_from,
+            "holdout": receipt.chosen.holdout,
+            "reason": receipt.chosen.reason,
+            "estimated_usd": receipt.estimated_usd,
+            "saved_usd": receipt.saved_usd,
+            "cost_usd": receipt.cost_usd,
+        }
         with self.engine.begin() as connection:
-            connection.execute(WITH_THE_STEP)
-            if self._locks(connection, turn.session_id):
-                rows = [
-                    _line(turn, ASKED, "user", turn.asked.message),
-                    _line(turn, ANSWERED, "assistant", answer),
-                ]
-                connection.execute(ADD_LINES, rows)
-            connection.execute(
-                sa.update(turns)
-                .where(turns.c.run_id == turn.run_id, turns.c.answered_at.is_(None))
-                .values(
-                    answered_at=sa.func.clock_timestamp(),
-                    category=str(receipt.chosen.category),
-                    model=receipt.answered_by,
-                    moved_from=receipt.chosen.moved_from,
-                    holdout=receipt.chosen.holdout,
-                    reason=receipt.chosen.reason,
-                    estimated_usd=receipt.estimated_usd,
-                    saved_usd=receipt.saved_usd,
-                    cost_usd=receipt.cost_usd,
-                )
-            )
+            connection.execute(KEEP_ANSWER, values)
 
     def keep_result(self, turn: Turn, text: str) -> None:
         """Append what came of a plan, after everything that was said meanwhile.
@@ -195,16 +204,8 @@ class PgChatStore:
             values = {"session_id": turn.session_id, "ttl_s": self._ttl_s}
             position = connection.execute(NEXT_POSITION, values).scalar_one_or_none()
             if position is not None:
-                connection.execute(ADD_LINES, [{**_line(turn, RESULT, "assistant", text), "position": position}])
-
-    def _locks(self, connection: Connection, session_id: str) -> bool:
-        """Keep a session from being deleted until the transaction's end; False when it is gone."""
-        query = (
-            sa.select(sa.literal(1))
-            .where(sessions.c.session_id == session_id)
-            .with_for_update(read=True, key_share=True)
-        )
-        return connection.execute(query).scalar_one_or_none() is not None
+                line = {"session_id": turn.session_id, "position": position, "run_id": turn.run_id, "part": RESULT}
+                connection.execute(ADD_LINE, {**line, "role": "assistant", "content": cleaned(text)})
 
     def read_session(self, session_id: str, owner: str | None) -> Session:
         """Read a session with its messages, oldest first.
@@ -295,22 +296,11 @@ class PgChatStore:
         return int(gone)
 
 
-ADD_LINES = sa.text("""
+ADD_LINE = sa.text("""
 insert into chat_messages (session_id, position, run_id, part, role, content)
 values (:session_id, :position, cast(:run_id as uuid), :part, :role, :content)
 on conflict (run_id, part) do nothing
 """)
-
-
-def _line(turn: Turn, part: int, role: str, content: str) -> dict[str, Any]:
-    return {
-        "session_id": turn.session_id,
-        "position": turn.position,
-        "run_id": turn.run_id,
-        "part": part,
-        "role": role,
-        "content": cleaned(content),
-    }
 
 
 def _message(row: Row[Any]) -> Message:
