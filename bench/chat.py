@@ -78,22 +78,32 @@ async def time_vendor(url: str, count: int) -> Times:
             for _ in range(2):
                 body = {"model": "gpt-6-luna", "messages": messages, "max_completion_tokens": 100}
                 async with session.post(f"{url}/chat/completions", json=body) as response:
+                    response.raise_for_status()
                     await response.read()
             times.append(1000 * (time.perf_counter() - began))
     return Times(times, Counter({"two questions": count}))
 
 
-async def measure(arguments: argparse.Namespace, url: str, simulator: Simulator | None) -> None:
+async def measure(arguments: argparse.Namespace, url: str, simulator: Simulator | None, own: OwnSystem | None) -> None:
     """Send the chats and print what they took."""
     headers = {"Authorization": f"Bearer {arguments.token}"} if arguments.token else {}
     async with aiohttp.ClientSession(url, headers=headers) as session:
         await time_chats(session, BEAR_WITH, 1, 1)
         if simulator is not None:
-            print(f"vendor alone     {await time_vendor(simulator.openai_url, arguments.chats)}")
-        for _ in range(arguments.rounds):
-            print(f"one after another {await time_chats(session, arguments.chats, arguments.turns, 1)}")
-        lanes = arguments.lanes
-        print(f"{lanes} side by side    {await time_chats(session, arguments.chats, arguments.turns, lanes)}")
+            print(f"the vendor alone: {await time_vendor(simulator.openai_url, arguments.chats)}")
+        for lanes in (*([1] * arguments.rounds), arguments.lanes):
+            used = own.cpu_s() if own is not None else {}
+            times = await time_chats(session, arguments.chats, arguments.turns, lanes)
+            print(f"{lanes:>2} at once  {times}{_cpu(own, used, len(times.ms))}")
+
+
+def _cpu(own: OwnSystem | None, before: dict[str, float], chats: int) -> str:
+    """Say what each part of the system used of a processor for one chat."""
+    if own is None:
+        return ""
+    used = {part: 1000 * (now - before.get(part, 0.0)) / chats for part, now in own.cpu_s().items()}
+    listed = ", ".join(f"{part} {ms:.1f}" for part, ms in sorted(used.items(), key=lambda item: -item[1]) if ms > 0.05)  # noqa: PLR2004 - less is not worth a word
+    return f"; CPU ms a chat: {listed}"
 
 
 def main() -> None:
@@ -110,11 +120,11 @@ def main() -> None:
     arguments = parser.parse_args()
     print(", ".join(f"{name} {value}" for name, value in describe_machine().items()))
     with contextlib.ExitStack() as stack:
-        url, simulator = arguments.url, None
+        url, simulator, own = arguments.url, None, None
         if arguments.start:
             simulator = stack.enter_context(Simulator())
             simulator.answer(content="M", contains=SORTS)
-            own: OwnSystem = stack.enter_context(
+            own = stack.enter_context(
                 own_system(
                     ROOT / "var" / "bench",
                     OPENAI_BASE_URL=simulator.openai_url,
@@ -124,7 +134,7 @@ def main() -> None:
                 )
             )
             url = own.url
-        asyncio.run(measure(arguments, url, simulator))
+        asyncio.run(measure(arguments, url, simulator, own))
 
 
 if __name__ == "__main__":
