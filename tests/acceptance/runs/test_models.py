@@ -110,6 +110,19 @@ def test_the_registry_file_says_how_often_a_class_of_errors_is_tried(
     assert asked(simulator, "Nobody there?") == 2
 
 
+def test_the_same_question_within_its_time_is_answered_without_a_call_and_says_so(
+    asking: Trial, simulator: Simulator
+) -> None:
+    blocks = [inline(ask("m", "Ever the same?", config={"cache": {"ttl_s": 60}}), tool("echo", "e", got="{m}"))]
+    first, again = asking.run(blocks), asking.run(blocks)
+    assert asked(simulator, "Ever the same?") == 1
+    assert [view.steps[0].cached for view in (first, again)] == [False, True]
+    assert again.steps[1].output == first.steps[1].output
+    assert (again.cost_usd, again.tokens) == (0, 0)
+    assert asking.ask("select count(*) from calls where run_id = :run", run=again.run_id) == [(0,)]
+    hold_promises(asking, again.run_id)
+
+
 def test_the_end_of_a_run_is_called_back_by_a_worker(asking: Trial, simulator: Simulator) -> None:
     url = f"{simulator.base_url}/callbacks/done"
     view = asking.run([inline(tool("mark", "a", output_variable_="v"))], callback_url=url)
