@@ -28,10 +28,10 @@ from app.chat.routing import (
     route_by_shape,
     trusts_local,
 )
-from app.chat.waiting import in_thread
 from app.errors import FatalError, StepError, StepParked
 from app.gateway.model import ModelCall
 from app.runs.ports import Grown
+from app.runs.waiting import in_thread
 from app.workflows.model import Block, BlockType, Task
 
 if TYPE_CHECKING:

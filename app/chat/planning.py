@@ -11,10 +11,10 @@ from app.chat import prompts
 from app.chat.agents import read_turn
 from app.chat.history import as_messages, divide
 from app.chat.model import EXPLAINER, REPORTER, THINKING, USER_MESSAGE
-from app.chat.waiting import in_thread
 from app.errors import DocumentInvalidError, LogicalError, StepError, StepParked
 from app.gateway.model import ModelCall
 from app.runs.ports import Grown
+from app.runs.waiting import in_thread
 from app.workflows.written import quote_problems
 
 if TYPE_CHECKING:
