@@ -103,7 +103,7 @@ if TYPE_CHECKING:
     from app.workflows.estimate import Estimate
     from app.workflows.model import Task, Workflow
 
-TABLE_MODULES = ("runs", "access", "idempotency", "studio", "assignments", "learning", "chat", "pooling")
+TABLE_MODULES = ("runs", "access", "idempotency", "studio", "assignments", "learning", "chat", "pooling", "assets")
 REDIS_CONNECTIONS = 5000  # redis-py 8 caps every pool at 100, and a worker has thousands of steps in flight
 OPERATIONS = {"chat": "chat", "embedding": "embeddings", "image": "generate_content", "video": "generate_content"}
 SECONDS_AN_HOUR = 3600

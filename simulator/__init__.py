@@ -6,6 +6,7 @@ It refuses what the vendors refuse, keeps a log of every request, and breaks on 
     /openai/v1/…                       OpenAI: chats, embeddings, files and batches
     /openrouter/api/v1/…               the same wire as OpenRouter speaks it, with prices
     /google/v1beta/openai/…            the same wire as Google speaks it
+    /google/v1/…                       Google's native wire: images and film
     /compatible/v1/…                   the same wire as a server of one's own speaks it: any model, no key
     /anthropic/v1/…                    Anthropic messages, token counts, models, batches
     /airtable/v0/…                     Airtable's REST interface and its limits

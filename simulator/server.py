@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from simulator import airtable, anthropic_wire, openai_wire, siblings
+from simulator import airtable, anthropic_wire, google_media, openai_wire, siblings
 from simulator.answers import Answer
 from simulator.faults import Fault, answer_with
 from simulator.openai_account import WIRES
@@ -33,6 +33,7 @@ def build_app() -> web.Application:
     for wire in WIRES:
         app.add_routes(openai_wire.routes(wire))
     app.add_routes(anthropic_wire.routes("/anthropic"))
+    app.add_routes(google_media.routes("/google"))
     app.add_routes(airtable.routes("/airtable"))
     app.add_routes(siblings.routes())
     return app

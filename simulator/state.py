@@ -11,6 +11,7 @@ from simulator.airtable_bases import AirtableBases
 from simulator.answers import AnswerBook
 from simulator.anthropic_account import AnthropicAccount
 from simulator.faults import FaultBook
+from simulator.google_studio import GoogleStudio
 from simulator.log import RequestLog
 from simulator.openai_account import WIRES, OpenAIAccount
 from simulator.siblings import Siblings
@@ -43,6 +44,7 @@ class State:
     airtable: AirtableBases = field(default_factory=AirtableBases)
     anthropic: AnthropicAccount = field(default_factory=AnthropicAccount)
     wires: dict[str, OpenAIAccount] = field(default_factory=_accounts)
+    google: GoogleStudio = field(default_factory=GoogleStudio)
     siblings: Siblings = field(default_factory=Siblings)
     slow: SlowCounter = field(default_factory=SlowCounter)
 
@@ -52,13 +54,15 @@ class State:
         self.log, self.faults, self.answers = RequestLog(), FaultBook(), AnswerBook()
         self.airtable, self.siblings = AirtableBases(), Siblings()
         self.anthropic, self.wires = AnthropicAccount(), _accounts()
+        self.google = GoogleStudio()
         self.slow = SlowCounter(open=open_now, peak=open_now)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Change how a vendor behaves; an unknown name or key is an error."""
         for name, values in settings.items():
             vendors = {"airtable": self.airtable.limits, "answers": self.answers, "anthropic": self.anthropic}
-            target = {**vendors, **self.wires, **self.siblings.by_name()}.get(name)
+            media = {"google_media": self.google}
+            target = {**vendors, **media, **self.wires, **self.siblings.by_name()}.get(name)
             if target is None:
                 raise ValueError(f"there is nothing called {name} to configure")
             for key, value in values.items():

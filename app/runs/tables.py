@@ -265,14 +265,3 @@ outbox = sa.Table(
     sa.Index("ix_outbox_due", "not_before", postgresql_where=sa.text("status = 'pending'")),
     sa.Index("ix_outbox_run_id", "run_id"),
 )
-
-assets = sa.Table(
-    "assets",
-    metadata,
-    sa.Column("hash", sa.Text, primary_key=True),
-    sa.Column("owner", sa.Text, primary_key=True),
-    sa.Column("media_type", sa.Text, nullable=False),
-    sa.Column("size_bytes", sa.BigInteger, nullable=False),
-    sa.Column("created_at", Instant, nullable=False, server_default=NOW),
-    sa.Column("run_id", UUID(as_uuid=False)),
-)
