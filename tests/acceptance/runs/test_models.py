@@ -118,7 +118,7 @@ def test_the_same_question_within_its_time_is_answered_without_a_call_and_says_s
     assert asked(simulator, "Ever the same?") == 1
     assert [view.steps[0].cached for view in (first, again)] == [False, True]
     assert again.steps[1].output == first.steps[1].output
-    assert (again.cost_usd, again.tokens) == (0, 0)
+    assert (again.cost_usd, again.tokens) == (Decimal(0), 0)
     assert asking.ask("select count(*) from calls where run_id = :run", run=again.run_id) == [(0,)]
     hold_promises(asking, again.run_id)
 
