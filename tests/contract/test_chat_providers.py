@@ -351,7 +351,8 @@ def test_each_broken_line_leaves_it_open_whether_the_vendor_charges(
 ) -> None:
     simulator.fault(wire.path, times=None, **fault)
 
-    error = wire.fail(simulator, wire.request(timeout_s=0.5), on_text=listener(streamed=streamed))
+    asked = wire.request(timeout_s=0.5 if "delay_s" in fault else 10)
+    error = wire.fail(simulator, asked, on_text=listener(streamed=streamed))
 
     assert (type(error), error.details["sent"], error.details["blame"]) == (kind, True, Blame.MODEL)
     assert code in {"", error.code}
