@@ -35,10 +35,10 @@ def listed(of: Registry, *providers: str) -> dict[str, ListedModel]:
     }
 
 
-def test_the_shipped_models_are_the_users_thirteen_one_for_long_prompts_and_one_for_embeddings() -> None:
+def test_the_shipped_models_are_the_users_thirteen_and_one_for_long_prompts() -> None:
     names = [one.to_json()["name"] for one in list_models(SHIPPED, Surroundings((), ("openai",), ("chat",), TODAY))]
-    assert set(names) == OF_THE_USERS_DOCUMENT | {"long_context_ai", "embedding_ai"}
-    assert len(names) == 15
+    assert set(names) == OF_THE_USERS_DOCUMENT | {"long_context_ai"}
+    assert len(names) == 14
 
 
 def test_every_model_that_answers_in_text_is_told_what_it_is_for() -> None:
