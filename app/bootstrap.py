@@ -17,6 +17,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
 from app.access.service import TokenService
+from app.assets.files import AssetFiles
+from app.assets.service import AssetService
+from app.assets.shelf import AssetShelf, ShowingProvider
+from app.assets.store import PgAssets
 from app.access.store import PgTokenStore
 from app.assignments.service import AssignmentService
 from app.assignments.store import PgAssignmentStore
@@ -38,8 +42,12 @@ from app.errors import NotConfiguredError
 from app.estimating import Estimator
 from app.gateway.answer_cache import RedisAnswerCache
 from app.gateway.breaker import read_open_breakers
+from app.gateway.images import MediaParts
+from app.gateway.media import MediaGateway
+from app.gateway.media_config import foreseen_pieces
 from app.gateway.gate import RedisGate
 from app.gateway.registry import RateLimit
+from app.gateway.sending import Doors
 from app.gateway.registry_file import read_registry
 from app.gateway.service import Gateway, utc_today
 from app.gateway.traced import TracedProvider
@@ -64,7 +72,7 @@ from app.runs.celery_sender import CelerySender, RedisQueueDepths
 from app.runs.explaining import ModelFailureExplainer, RedisExplanationQuota
 from app.runs.ledger import DayCaps
 from app.runs.listening import RunListener
-from app.runs.model_steps import GatewayModelSteps
+from app.runs.model_steps import MADE_KINDS, GatewayModelSteps
 from app.runs.outbox import CallbackDelivery, CallbackPolicy
 from app.runs.ports import HandlerCatalog
 from app.runs.publishing import EffectPublisher
@@ -243,6 +251,7 @@ class Application:
     @cached_property
     def route_scorer(self) -> RouteScorer:
         """Who knows where a cheaper model does."""
+                "assets": self.assets.tidy,
         return NoMoves()
 
     @cached_property
@@ -256,6 +265,14 @@ class Application:
     @cached_property
     def _chat_store(self) -> PgChatStore:
         return PgChatStore(self.engine, ttl_s=self.settings.chat.session_ttl_days * SECONDS_A_DAY)
+
+    @cached_property
+    def assets(self) -> AssetService:
+        """Files that callers may open."""
+        storage = self.settings.storage
+        files = AssetFiles(storage.data_dir)
+        store = PgAssets(self.engine, files)
+        return AssetService(store, files, storage.data_dir, secret=storage.asset_secret, public_url=storage.public_url)
 
     @cached_property
     def chat_agents(self) -> ChatAgents:
@@ -279,7 +296,7 @@ class Application:
         return {
             name: PlannedModel(model.purpose, model.kind)
             for name, model in self.registry.models.items()
-            if model.kind == "chat" and self.registry.route(name, self.providers, today).targets
+            if model.kind in MADE_KINDS and self.registry.route(name, self.providers, today).targets
         }
 
     @cached_property
@@ -413,7 +430,7 @@ class Application:
         tokens = asked if isinstance(asked, int | float) else targets[0].logical.max_tokens
         told = self.system_prompts.parts(task.target, task.config.get("addons") or ())
         prompt_tokens = sum(map(len, (*told, task.prompt or ""))) / CHARACTERS_A_TOKEN
-        rates = targets[0].offer.prices.worst_rates(int(prompt_tokens))
+        rates = prices.worst_rates(int(prompt_tokens))
         most = float(rates.dearest_input) * prompt_tokens / MILLION + float(rates.output) * tokens / MILLION
         return Spread(most / 3, most)  # an answer seldom uses its whole allowance
 
@@ -433,7 +450,12 @@ class Application:
         gate = RedisGate(
             client, limits=self._rate_limits(), threshold=errors.breaker_failures, open_s=errors.breaker_open_s
         )
-        traced = {name: TracedProvider(provider) for name, provider in self.providers.items()}
+        shelf = AssetShelf(self.assets)
+        traced = {name: TracedProvider(ShowingProvider(provider, shelf)) for name, provider in self.providers.items()}
+        prices = targets[0].offer.prices
+        if prices.per_image or prices.per_second:
+            pieces = float(prices.per_image + prices.per_second) * foreseen_pieces(task.config, targets[0].logical.kind)
+            return Spread(pieces, pieces)
         answers, embedders = RedisAnswerCache(client), self.vendors.embedding
         batching = self.vendors.batch.keys()
         gateway = Gateway(self.registry, traced, gate=gate, embedders=embedders, answers=answers, batching=batching)
@@ -441,8 +463,9 @@ class Application:
             gateway,
             self.system_prompts,
             timeout_s=self.settings.engine.step_timeout_s,
-            cache_ttl_s=self.settings.models.cache_ttl_seconds,
-            live_after_s=self.settings.models.vendor_batch_live_after_s,
+            cache_ttl_s=models.cache_ttl_seconds,
+            live_after_s=models.vendor_batch_live_after_s,
+            parallel_images=models.max_parallel_images,
         )
 
     def _make_pooler(self, process_id: str, journal: JournalWriter) -> Coroutine[Any, Any, None]:
@@ -462,9 +485,14 @@ class Application:
     def _rate_limits(self) -> dict[str, RateLimit]:
         """Put the environment's numbers in place of the registry's."""
         limits = self.registry.rate_limits
+        models = self.settings.models
+        doors = Doors({}, gate, price_version=self.registry.version)
+        parts = MediaParts(self.vendors.media, doors, shelf, models.film_poll_s, models.film_timeout_s)
         given = self.settings.models.rate_limits()
         return {
             name: limits.get(name, RateLimit()).overridden(*given.get(name, (None, None))) for name in {*limits, *given}
+            media=MediaGateway(gateway, self.registry, parts),
+            assets=shelf,
         }
 
     def _retry_policy(self) -> Policy:

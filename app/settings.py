@@ -80,6 +80,16 @@ VARIABLES: tuple[Variable, ...] = (
         secret=True,
     ),
     Variable("REDIS_URL", redis_url, "", "Redis 6+; empty: the embedded server under DATA_DIR.", secret=True),
+    Variable(
+        "ASSET_SECRET",
+        text,
+        "",
+        "Key of the assets' signed addresses, the same on every machine; empty: one of its own under DATA_DIR.",
+        secret=True,
+    ),
+    Variable(
+        "PUBLIC_URL", url, "", "Address under which callers reach this service; stands before the addresses of assets."
+    ),
     Variable("DATABASE_POOL_SIZE", whole(1, 200), 20, "Connections a process may hold besides its journal's own."),
     Variable("LOG_LEVEL", level, "INFO", "Least level that is logged."),
     Variable("LOG_FORMAT", log_format, "text", "How a line is logged: text, or json for one object a line."),
@@ -177,6 +187,9 @@ VARIABLES: tuple[Variable, ...] = (
         "auto",
         "Who says a chat's category: model (the categoriser), local (the scorer), or auto: local where it is sure.",
     ),
+    Variable("MAX_PARALLEL_IMAGES", whole(1, 64), 4, "Steps of one run that make images at once."),
+    Variable("FILM_POLL_S", number(0.1, 600), 10.0, "Seconds between two looks at a film that a vendor makes."),
+    Variable("FILM_TIMEOUT_S", number(1, 86_400), 3600.0, "Seconds after which a film under way is given up."),
     Variable(
         "ROUTE_HOLDOUT",
         number(0, 1),
@@ -243,6 +256,8 @@ class EngineSettings:
     """The engine's limits; times in seconds unless the name says otherwise."""
 
     max_concurrent_workflows: int
+    asset_secret: str = field(repr=False)
+    public_url: str
     max_queue_depth: int
     worker_processes: int
     worker_concurrency: int
@@ -340,6 +355,9 @@ class ModelSettings:
     registry_path: Path
 
     def rate_limits(self) -> dict[str, tuple[int | None, int | None]]:
+    max_parallel_images: int
+    film_poll_s: float
+    film_timeout_s: float
         """Give requests and tokens a minute by provider; None leaves the registry's."""
         return {
             name: (getattr(self, f"rate_limit_{name}_rpm"), getattr(self, f"rate_limit_{name}_tpm")) for name in RATED

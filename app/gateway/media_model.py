@@ -171,11 +171,10 @@ class VendorJob:
 
 @dataclass(frozen=True)
 class MediaAnswer:
-    """What a step gets: the assets as its output shows them, and who made them."""
+    """What a step gets: the assets as its output shows them, and the model, by its logical name."""
 
     assets: tuple[Mapping[str, Any], ...]
     model: str
-    provider: str
 
     @property
     def output(self) -> dict[str, Any]:

@@ -37,6 +37,9 @@ class MediaProvider(Protocol):
 class JobLedger(CallLedger, Protocol):
     """A ledger that also keeps the vendors' jobs."""
 
+    def for_part(self, part: int) -> JobLedger:
+        """Give the ledger of another of the step's questions."""
+
     async def note_job(self, ordinal: int, job_id: str) -> None:
         """Store a job's id, at once: from then on it is re-attached and never handed in again."""
 

@@ -7,7 +7,7 @@ never smaller than what it is settled with.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -45,7 +45,8 @@ class Rates:
 class Prices:
     """A model's rates; `tiers` hold others for prompts above so many tokens, smallest first.
 
-    `batch_factor` is the part of them that the vendor charges for what its batches answer.
+    `batch_factor` is the part of them that the vendor charges for what its batches answer; `sizes` are other prices of
+    an image, or a second, in a size such as `4K` or `1080p`.
     """
 
     rates: Rates
@@ -53,6 +54,7 @@ class Prices:
     per_image: Decimal = Decimal(0)
     per_second: Decimal = Decimal(0)
     batch_factor: Decimal = Decimal("0.5")
+    sizes: Mapping[str, Decimal] = field(default_factory=dict)
 
     def rates_for(self, prompt_tokens: int) -> Rates:
         """Choose the rates for a prompt of so many tokens."""
@@ -152,3 +154,34 @@ def cost_usd(prices: Prices, usage: Usage) -> Decimal:
 def guess_tokens(text: str) -> int:
     """Guess the tokens of a text, for vendors that count nothing; at least 1 unless it is empty."""
     return -(-len(text) // CHARACTERS_A_TOKEN)
+
+
+@dataclass(frozen=True)
+class PieceCost:
+    """What images or film cost: `dollars` as they were ordered, or by the vendor's tokens where those have a price."""
+
+    dollars: Decimal
+    token_rate: Decimal = Decimal(0)
+
+    def worst(self, prompt: str) -> Worst:
+        """Say what is set aside for it."""
+        return Worst(self.dollars, guess_tokens(prompt))
+
+    def settled(self, usage: Usage) -> Decimal:
+        """Say what it did cost."""
+        if not self.token_rate or not usage.output_tokens:
+            return self.dollars
+        return (self.token_rate * usage.output_tokens / MILLION).quantize(MILLIONTH, rounding=ROUND_HALF_EVEN)
+
+
+def piece_cost(unit_usd: Decimal, prices: Prices, size: str | None, pieces: int = 1) -> PieceCost:
+    """Price some images, or seconds of film.
+
+    Args:
+        unit_usd: of one, in a size that has no price of its own.
+        prices: of the model.
+        size: as it is ordered; None for the vendor's own.
+        pieces: how many.
+    """
+    dollars = prices.sizes.get(size or "", unit_usd) * pieces
+    return PieceCost(dollars.quantize(MILLIONTH, rounding=ROUND_CEILING), prices.rates.output)

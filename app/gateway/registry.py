@@ -29,6 +29,7 @@ class Offer:
         max_tokens_field: what the wire calls the limit of output.
         extra: wire parameters sent as they are.
         cache_marks: the vendor keeps in its cache what is marked, and nothing else.
+        hosts: further hosts from which what it made is fetched.
     """
 
     provider: str
@@ -40,6 +41,7 @@ class Offer:
     max_tokens_field: str = "max_tokens"
     extra: Mapping[str, Any] = field(default_factory=dict)
     cache_marks: bool = False
+    hosts: tuple[str, ...] = ()
 
     def retired(self, today: dt.date) -> bool:
         """Say whether its day has come."""

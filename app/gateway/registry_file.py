@@ -161,6 +161,7 @@ class _Reader:
             max_tokens_field=self._value(raw, "max_tokens_field", place, str, "max_tokens"),
             extra=_plain(self.mapping(raw.get("extra", {}), f"{place}.extra")),
             cache_marks=self._value(raw, "cache_marks", place, _flag, False),
+            hosts=self._value(raw, "hosts", place, _texts, ()),
         )
 
     def _prices(self, raw: Mapping[str, Any], place: str) -> Prices:
@@ -172,8 +173,13 @@ class _Reader:
         per_image = self._value(raw, "per_image", place, _dollars, Decimal(0))
         per_second = self._value(raw, "per_second", place, _dollars, Decimal(0))
         factor = self._value(raw, "batch_factor", place, _dollars, BATCH_FACTOR)
-        rates = Rates() if per_image or per_second else self._rates(raw, place)
-        return Prices(rates, tuple(sorted(tiers, key=lambda tier: tier[0])), per_image, per_second, factor)
+        if per_image or per_second:  # film may be charged by the token as well, which no prompt's price goes with
+            rates = Rates(output=self._value(raw, "out", place, _dollars, Decimal(0)))
+        else:
+            rates = self._rates(raw, place)
+        named = self.mapping(raw.get("sizes", {}), f"{place}.sizes")
+        sizes = {size: self._value(named, size, f"{place}.sizes", _dollars, Decimal(0)) for size in named}
+        return Prices(rates, tuple(sorted(tiers, key=lambda tier: tier[0])), per_image, per_second, factor, sizes)
 
     def _rates(self, raw: Mapping[str, Any], place: str) -> Rates:
         for key in ("in", "out"):

@@ -163,6 +163,10 @@ class Sender:
         await self._absolve(sending)
         self._doors.gate.settle_soon(sending.passage, sending.admission, usage.total_tokens)
 
+    async def accepted(self, sending: Sending) -> None:
+        """Tell the gate that a vendor took a job; what comes of it is another matter."""
+        await self._absolve(sending)
+
     async def _abandon(self, ordinal: int, sending: Sending) -> None:
         """Close the row of a call whose step was cancelled or ran out of time: the vendor may charge for it."""
         error = ResourceError("The step ended while the vendor was still at work.", code="abandoned")

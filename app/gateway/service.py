@@ -82,10 +82,11 @@ class Gateway:
         replayed = await exchange.replay()
         if replayed is not None:
             return replayed
-        route = self._route(call.model, "chat", self._doors.providers, call.fallback)
-        if call.live_after_s is not None and on_text is None:
+        route = self.route(call.model, "chat", self._doors.providers, call.fallback)
+        # A batch would hold the bytes of every image for hours; who shows one is not patient.
+        if call.live_after_s is not None and on_text is None and not call.images:
             await self._pool(call, route, exchange)
-        return await self._follow(route, exchange.ask)
+        return await self.follow(route, exchange.ask)
 
     async def _pool(self, call: ModelCall, route: Route, exchange: Exchange) -> None:
         """Put a question into a batch of the first vendor that takes batches, among those of the wanted model."""
@@ -102,9 +103,9 @@ class Gateway:
         replayed = await exchange.replay()
         if replayed is not None:
             return replayed
-        return await self._follow(self._route(call.model, "embedding", self._doors.embedders, None), exchange.ask)
+        return await self.follow(self.route(call.model, "embedding", self._doors.embedders, None), exchange.ask)
 
-    async def _follow(self, route: Route, ask: Callable[[Target], Awaitable[Answered | PassedOver]]) -> Answered:
+    async def follow(self, route: Route, ask: Callable[[Target], Awaitable[Answered | PassedOver]]) -> Answered:
         """Try each target once; go on where one refuses for good or its breaker is open."""
         problems: list[StepError | StepParked] = []
         for target in route.targets:
@@ -115,7 +116,12 @@ class Gateway:
             logger.warning("%s of %s is passed over: %s", target.offer.model, target.offer.provider, outcome.problem)
         raise _gravest(problems)
 
-    def _route(self, model: str, kind: Kind, providers: Collection[str], fallback: tuple[str, ...] | None) -> Route:
+    def route(self, model: str, kind: Kind, providers: Collection[str], fallback: tuple[str, ...] | None) -> Route:
+        """List who of some providers serves a model, best first.
+
+        Raises:
+            PersistentError: nobody does, or it makes another kind of thing.
+        """
         route = self._registry.route(model, providers, self._today(), fallback)
         for warning in route.warnings:
             logger.warning("%s", warning)

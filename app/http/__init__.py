@@ -11,6 +11,7 @@ from flask_smorest import Api
 from app import __version__
 from app.errors import StorageAwayError
 from app.http import (
+    assets,
     assignments,
     catalog,
     chat,
@@ -45,6 +46,7 @@ RESOURCES = (
     catalog.resource,
     chat.resource,
     runs.resource,
+    assets.resource,
     stats.resource,
     tokens.resource,
 )

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response
 
+from app.assets.model import REFERENCE, run_holder
 from app.chat.answers import answer_first
 from app.chat.model import FIRST_STEP
 from app.chat.service import Options, check_session_id
-from app.errors import NotConfiguredError, NotFoundError
+from app.errors import InvalidError, NotConfiguredError, NotFoundError
 from app.http.answers import answer_json
 from app.http.application import application, identity
 from app.http.chat_failures import failure_of
@@ -66,6 +67,7 @@ USERS = Rule(tolerant=True)
 def chat(body: dict[str, Any]) -> Response:
     """Answer a message. Category H answers with an acknowledgement; the result comes in the session and the run."""
     app, asked = application(), read_asked(body)
+    refuse_foreign_assets(asked)
     run_options = read_options(body, app.settings.engine.callback_allowed_hosts)
     foreseen = app.chat.foresee(asked)
     if run_options.dry_run:
@@ -126,6 +128,27 @@ def delete_session(session_id: str) -> dict[str, Any]:
     return {"status": "deleted", "session_id": session_id}
 
 
+def refuse_foreign_assets(asked: Asked) -> None:
+    """Refuse images that are nobody's asset, or somebody else's.
+
+    Raises:
+        InvalidError: names them.
+    """
+    problems: dict[str, list[str]] = {}
+    for place, image in enumerate(asked.images):
+        if not image.startswith(REFERENCE):
+            continue
+        try:
+            asset = application().assets.find(image.removeprefix(REFERENCE), identity().owner)
+        except NotFoundError:
+            problems[f"images.{place}"] = ["There is no asset of this hash."]
+        else:
+            if not asset.is_image:
+                problems[f"images.{place}"] = ["That asset is no image."]
+    if problems:
+        raise InvalidError(errors=problems)
+
+
 def refuse_without_provider(foreseen: Workflow) -> None:
     """Refuse what no configured provider could answer.
 
@@ -179,7 +202,12 @@ def _start(
     options: Options,
     connection: Connection | None,
 ) -> Begun:
-    return Begun(application().chat.start_chat(asked, session_id, identity().owner, options, connection))
+    app, owner = application(), identity().owner
+    started = app.chat.start_chat(asked, session_id, owner, options, connection)
+    shown = [image.removeprefix(REFERENCE) for image in asked.images if image.startswith(REFERENCE)]
+    if shown:
+        app.assets.hold(shown, owner, run_holder(started.run_id), connection)
+    return Begun(started)
 
 
 def _session_or_none(session_id: str | None) -> Session | None:

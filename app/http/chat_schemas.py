@@ -9,6 +9,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
+from app.assets.model import REFERENCE
 from app.chat.model import Asked, Category
 from app.http.options import RunOptionsSchema
 from app.http.schemas import AnswerSchema, RunAnswerSchema, StrictSchema, TolerantSchema, WholeNumber
@@ -28,7 +29,7 @@ class ImageField(fields.String):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)
         if _HASH.fullmatch(text):
-            raise ValidationError("There is no asset of this hash.")
+            return REFERENCE + text  # whether there is one, and whose it is, the view asks
         found = _DATA_URI.fullmatch(text)
         if found is None:
             raise ValidationError("Must be a data URI of a PNG, JPEG, GIF or WebP image in base64, or an asset's hash.")

@@ -64,6 +64,8 @@ def judge_identity() -> None:
     if rule.on_loopback and _calls_from_here():
         _refuse_foreign_pages()
         return
+    if rule.signed and "signature" in request.args:
+        return
     identity = application().tokens.identify(request.headers.get("Authorization"))
     if identity.is_open:
         _refuse_foreign_pages()

@@ -53,11 +53,13 @@ class Rule:
         is_open: served without a token.
         on_loopback: served without a token to who calls from this machine itself, as monitors do.
         scope: the least scope that may use it.
+        signed: a signature in the query stands in for a token; the view judges it.
         tolerant: one of the users' own routes: curl's form type and no content type are read as JSON.
     """
 
     is_open: bool = False
     on_loopback: bool = False
+    signed: bool = False
     scope: Scope = Scope.CLIENT
     tolerant: bool = False
 

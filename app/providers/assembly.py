@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from app.gateway.media_ports import MediaProvider
     from app.gateway.ports import BatchProvider, ChatProvider, EmbeddingProvider
     from app.settings import ModelSettings
 
@@ -21,6 +22,7 @@ class Vendors:
     chat: dict[str, ChatProvider] = field(default_factory=dict)
     embedding: dict[str, EmbeddingProvider] = field(default_factory=dict)
     batch: dict[str, BatchProvider] = field(default_factory=dict)
+    media: dict[str, MediaProvider] = field(default_factory=dict)
 
 
 def build_vendors(models: ModelSettings) -> Vendors:
@@ -47,9 +49,11 @@ def build_vendors(models: ModelSettings) -> Vendors:
         vendors.batch["anthropic"] = AnthropicBatches(anthropic.connection)
     if models.google_ai_api_key:
         from app.providers.google_chat import google_chat
+        from app.providers.google_media import GoogleMedia
 
         address = models.google_ai_base_url.rstrip("/") + GOOGLE_CHAT_PATH
         vendors.chat["google_ai"] = google_chat(api_key=models.google_ai_api_key, base_url=address)
+        vendors.media["google_ai"] = GoogleMedia(api_key=models.google_ai_api_key, base_url=models.google_ai_base_url)
     return vendors
 
 

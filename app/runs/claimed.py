@@ -36,6 +36,11 @@ class Claimed:
     origin: Mapping[str, str] = field(default_factory=dict)
     latency: str = "live"
 
+    @property
+    def holder(self) -> str:
+        """How assets name the run that refers to them."""
+        return f"run:{self.run_id}"
+
     def operation(self, name: str, **fields: Any) -> Operation:
         """Write an operation on this step, fenced."""
         return {"op": name, "run": self.run_id, "key": self.key, "fence": self.fence, **fields}

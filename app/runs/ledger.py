@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from app.errors import StepParked
+from app.gateway.media_model import VendorJob
 from app.gateway.ports import ReservedCall
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class StepLedger:
     def __init__(self, journal: JournalWriter, step: Claimed, caps: DayCaps, *, part: int = 0, aside: str = "") -> None:
         self._journal = journal
         self._step = step
+        self._given_caps = caps
         self._caps = {"day_cap_usd": _text(caps.day_usd), "owner_cap_usd": _text(caps.owner_usd)}
         self._part = part
         self._aside = aside
@@ -131,6 +133,19 @@ class StepLedger:
         )
         if not answer.get("live"):
             raise StepParked("budget" if answer.get("parked") else "fenced")  # the journal has parked it
+
+    def for_part(self, part: int) -> StepLedger:
+        """Give the ledger of another of the step's questions."""
+        return StepLedger(self._journal, self._step, self._given_caps, part=part, aside=self._aside)
+
+    async def note_job(self, ordinal: int, job_id: str) -> None:
+        """Store the id of a vendor's job: from now on it is re-attached and never handed in again."""
+        await self._settle(ordinal, "sent", vendor_job_id=job_id)
+
+    async def job(self) -> VendorJob | None:
+        """Give the newest call when it was sent and never answered; None when there is none."""
+        answer = await self._journal.write(self._step.operation("vendor_job", part=self._part))
+        return VendorJob(**answer) if "ordinal" in answer else None
 
     async def answer(self, ordinal: int, response: dict[str, Any], usage: Usage, cost_usd: Decimal) -> None:
         """Store an answer and what it cost, before it is used; a late one settles too."""

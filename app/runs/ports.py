@@ -11,6 +11,7 @@ from app.errors import BatutaError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from app.gateway.media_ports import JobLedger
     from app.gateway.model import EmbeddingCall, Embeddings, ModelAnswer, ModelCall
     from app.gateway.ports import CallLedger, OnText
     from app.runs.claimed import Claimed
@@ -159,7 +160,10 @@ class ModelOutcome:
 class ModelSteps(Protocol):
     """Does model steps; implemented over the gateway."""
 
-    async def perform(self, step: Claimed, ledger: CallLedger) -> ModelOutcome:
+    def slots_of(self, step: Claimed) -> tuple[tuple[str, int], ...]:
+        """Name the shared places that a step needs, as `Handler.slots`."""
+
+    async def perform(self, step: Claimed, ledger: JobLedger) -> ModelOutcome:
         """Ask the step's model, along its fallbacks."""
 
     async def ask(
@@ -169,6 +173,17 @@ class ModelSteps(Protocol):
 
     async def embed(self, call: EmbeddingCall, ledger: CallLedger) -> Embeddings:
         """Place a handler's texts in a model's space."""
+
+
+class StepAssets(Protocol):
+    """Knows the images that steps begin from."""
+
+    async def refer(self, images: Iterable[str], owner: str, holder: str) -> None:
+        """Check that the assets among some images are images of an owner's, and keep them as long as the holder.
+
+        Raises:
+            FatalError: one is not.
+        """
 
 
 class FailureExplainer(Protocol):

@@ -9,6 +9,11 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
+# Places that were of one run alone; whoever still holds one keeps it.
+OLD_SLOTS = sa.text("""
+delete from slots where run_id is null and name ~ '^(images|film):'
+    and not exists (select 1 from runs r where r.run_id = cast(split_part(slots.name, ':', 2) as uuid))
+""")
 LIMIT = 500  # runs in one transaction
 
 # A run is kept while its callback is on its way or an Idempotency-Key still answers with it.
@@ -36,6 +41,7 @@ def delete_old_runs(engine: Engine, *, age_days: float) -> int:
     while True:
         with engine.begin() as connection:
             count = connection.execute(OLD_RUNS, {"age_s": age_days * 86_400, "limit": LIMIT}).rowcount
+            connection.execute(OLD_SLOTS)
         deleted += count
         if count < LIMIT:
             return deleted

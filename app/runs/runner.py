@@ -236,6 +236,9 @@ class StepRunner:
         return await self._perform_handler(step)
 
     async def _perform_model(self, step: Claimed) -> Operation:
+        slots = self._models().slots_of(step)
+        if slots and await self._waits_for(step, slots):
+            return step.operation("nothing")
         ledger = StepLedger(self._journal, step, self._parts.caps)
         async with asyncio.timeout(self._limit_s(step, None)):
             done = await self._models().perform(step, ledger)
@@ -256,10 +259,8 @@ class StepRunner:
 
     async def _perform_handler(self, step: Claimed) -> Operation:
         handler = self._handler(step)
-        if handler.slots:
-            answer = await self._journal.write(step.operation("slots", slots=[list(slot) for slot in handler.slots]))
-            if answer.get("parked") or answer.get("fenced"):
-                return step.operation("nothing")
+        if handler.slots and await self._waits_for(step, handler.slots):
+            return step.operation("nothing")
         given = step.rendered
         if given is None:
             given = render(step.task.input, step.values)
@@ -281,6 +282,11 @@ class StepRunner:
         finally:
             context.stop()
         return _completed(step, output)
+
+    async def _waits_for(self, step: Claimed, slots: tuple[tuple[str, int], ...]) -> bool:
+        """Take a step's slots, all or none; without them the journal has parked it."""
+        answer = await self._journal.write(step.operation("slots", slots=[list(slot) for slot in slots]))
+        return bool(answer.get("parked") or answer.get("fenced"))
 
     def _handler(self, step: Claimed) -> Handler:
         handlers = self._parts.catalog.agents if step.task.kind == "agent" else self._parts.catalog.tools

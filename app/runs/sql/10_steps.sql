@@ -155,7 +155,8 @@ begin
         fx := batuta_free_slots(fx, p_run, p_key);
     end if;
     if v_step.kind in ('model', 'agent') then
-        perform batuta_lose_calls(p_run, p_key);  -- stopped between writing a call and hearing of it
+        -- stopped between writing a call and hearing of it, or while a vendor is at work
+        perform batuta_lose_calls(p_run, p_key, p_jobs => true);
     end if;
     fx := batuta_note(fx, p_run, 'step_' || p_status, p_key,
         jsonb_strip_nulls(jsonb_build_object('error', p_error, 'reason', p_reason)));

@@ -9,15 +9,17 @@ language sql stable as $$
 $$;
 
 
--- The step's owner died: what it had sent and not heard of is unknown, and counts at its estimate.
-create or replace function batuta_lose_calls(p_run uuid, p_key text) returns void
+-- The step's owner died: what it had sent and not heard of is unknown, and counts at its estimate. A vendor's job is not
+-- lost with its owner, but with its step (p_jobs): nobody looks at it any more, unless a retry finds it again.
+create or replace function batuta_lose_calls(p_run uuid, p_key text, p_jobs boolean default false) returns void
 language plpgsql as $$
 declare
     v_call record;
 begin
     for v_call in
         update calls set status = 'unknown', cost_usd = estimate_usd
-        where run_id = p_run and step_key = p_key and status = 'sent' and vendor_job_id is null
+        where run_id = p_run and step_key = p_key and status = 'sent'
+            and (vendor_job_id is null or (p_jobs and vendor_job_id not like 'batch:%'))
         returning estimate_usd, day, owner
     loop
         update runs set spent_usd = spent_usd + v_call.estimate_usd, reserved_usd = reserved_usd - v_call.estimate_usd
@@ -278,6 +280,9 @@ begin
     when 'answer_call' then  -- not fenced: a late answer still settles
         select * into r from batuta_answer_call(fx, p_op);
         fx := r.fx; answer := r.answer;
+        return;
+    when 'vendor_job' then
+        answer := batuta_vendor_job(p_op);
         return;
     when 'stored_calls' then
         answer := jsonb_build_object('calls', coalesce((select jsonb_agg(jsonb_build_object('ordinal', c.ordinal,
