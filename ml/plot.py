@@ -1,6 +1,6 @@
 """Draw what a scorer learned: how good it became, what it looks at, whether its probabilities hold.
 
-Matplotlib is an extra: it is imported when a picture is asked for, and draws to a file without a screen.
+Matplotlib is imported when a picture is asked for, and draws to a file without a screen.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def plot_cards(cards: Sequence[Card], path: str | Path) -> None:
     if not cards:
         raise LearningError("there is nothing to draw: give at least one card")
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - only pictures need it
+        from matplotlib.figure import Figure  # noqa: PLC0415 - only pictures need it
     except ImportError as error:
-        raise LearningError("pictures need Matplotlib: install the extra `plot`") from error
+        raise LearningError("pictures need Matplotlib: `make install` brings it, or: pip install matplotlib") from error
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     left, middle, right = figure.subplots(1, 3)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ml import artifact
 from ml.card import Card
@@ -87,9 +88,10 @@ def fit(  # noqa: PLR0913 - the roles a column can have; all but two by name
     numeric = is_numeric(table.label)
     if numeric and np.isnan(table.label).any():
         raise RowsError(f"{int(np.isnan(table.label).sum())} rows have no label: leave them out")
-    if numeric and np.all((table.label == 0) | (table.label == 1)):
-        return fit_preference(table, chosen, running if isinstance(running, Preference) else None)
-    return fit_roster(table, chosen, running if isinstance(running, Roster) else None)
+    with threadpool_limits(1, "blas"):  # small matrices gain nothing from more, and sums must not depend on the machine
+        if numeric and np.all((table.label == 0) | (table.label == 1)):
+            return fit_preference(table, chosen, running if isinstance(running, Preference) else None)
+        return fit_roster(table, chosen, running if isinstance(running, Roster) else None)
 
 
 def load(path: str | Path, *, feature_set: str | None = None) -> Preference | Roster:
