@@ -15,13 +15,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import __version__
 from app.access.service import TokenService
+from app.access.store import PgTokenStore
 from app.assets.files import AssetFiles
 from app.assets.service import AssetService
 from app.assets.shelf import AssetShelf, ShowingProvider
 from app.assets.store import PgAssets
-from app.access.store import PgTokenStore
 from app.assignments.service import AssignmentService
 from app.assignments.store import PgAssignmentStore
 from app.broker import create_celery
@@ -42,13 +41,13 @@ from app.errors import NotConfiguredError
 from app.estimating import Estimator
 from app.gateway.answer_cache import RedisAnswerCache
 from app.gateway.breaker import read_open_breakers
+from app.gateway.gate import RedisGate
 from app.gateway.images import MediaParts
 from app.gateway.media import MediaGateway
 from app.gateway.media_config import foreseen_pieces
-from app.gateway.gate import RedisGate
 from app.gateway.registry import RateLimit
-from app.gateway.sending import Doors
 from app.gateway.registry_file import read_registry
+from app.gateway.sending import Doors
 from app.gateway.service import Gateway, utc_today
 from app.gateway.traced import TracedProvider
 from app.health import Health
@@ -86,6 +85,7 @@ from app.runs.worker import StepWorker, WorkerParts
 from app.studio.assembly import build_agents, build_service
 from app.studio.batch import answer_daily_batch, answer_manual_generation
 from app.studio.cycle_document import answer_learning_cycle
+from app.studio.ways import find_ways
 from app.telemetry.metrics import Sources
 from app.tools.builtin import register_builtin_tools
 from app.usage.service import UsageService
@@ -93,7 +93,7 @@ from app.usage.store import PgUsage
 from app.workflows.addon import Addons, read_addons
 from app.workflows.catalog import Catalog
 from app.workflows.estimate import possible_tasks
-from app.workflows.spreads import Spread
+from app.workflows.spreads import NOTHING, Spread
 from app.workflows.template import Templates, read_templates
 
 if TYPE_CHECKING:
@@ -104,10 +104,11 @@ if TYPE_CHECKING:
 
     from app.chat.ports import Categoriser, RouteScorer
     from app.gateway.ports import ChatProvider
-    from app.gateway.registry import Registry
+    from app.gateway.registry import Registry, Target
     from app.runs.journal import JournalWriter
     from app.settings import Settings
     from app.studio.service import StudioService
+    from app.studio.ways import ModelWays
     from app.workflows.estimate import Estimate
     from app.workflows.model import Task, Workflow
 
@@ -203,7 +204,18 @@ class Application:
     @cached_property
     def studio(self) -> StudioService:
         """Batches, likes, structures."""
-        return build_service(self.settings, self.engine, self.redis, self.runs, self.scorers, version=__version__)
+        ways = self.studio_ways
+        return build_service(self.settings, self.engine, self.redis, self.runs, self.scorers, ways=ways)
+
+    @cached_property
+    def studio_ways(self) -> ModelWays:
+        """Which of the studio's parts models make."""
+
+        def target_of(model: str) -> Target | None:
+            targets = self.registry.route(model, self.providers, utc_today()).targets if self.providers else ()
+            return targets[0] if targets else None
+
+        return find_ways(self.settings.studio, target_of)
 
     @cached_property
     def assignments(self) -> AssignmentService:
@@ -239,6 +251,7 @@ class Application:
                 "runs": lambda: delete_old_runs(self.engine, age_days=days),
                 "marks": self.studio.tidy,
                 "sessions": self.chat.tidy,
+                "assets": self.assets.tidy,
                 "vendor_batches": lambda: delete_old_batches(self.engine),
             }
         )
@@ -251,8 +264,15 @@ class Application:
     @cached_property
     def route_scorer(self) -> RouteScorer:
         """Who knows where a cheaper model does."""
-                "assets": self.assets.tidy,
         return NoMoves()
+
+    @cached_property
+    def assets(self) -> AssetService:
+        """Files that callers may open."""
+        storage = self.settings.storage
+        files = AssetFiles(storage.data_dir)
+        store = PgAssets(self.engine, files)
+        return AssetService(store, files, storage.data_dir, secret=storage.asset_secret, public_url=storage.public_url)
 
     @cached_property
     def chat(self) -> ChatService:
@@ -265,14 +285,6 @@ class Application:
     @cached_property
     def _chat_store(self) -> PgChatStore:
         return PgChatStore(self.engine, ttl_s=self.settings.chat.session_ttl_days * SECONDS_A_DAY)
-
-    @cached_property
-    def assets(self) -> AssetService:
-        """Files that callers may open."""
-        storage = self.settings.storage
-        files = AssetFiles(storage.data_dir)
-        store = PgAssets(self.engine, files)
-        return AssetService(store, files, storage.data_dir, secret=storage.asset_secret, public_url=storage.public_url)
 
     @cached_property
     def chat_agents(self) -> ChatAgents:
@@ -422,10 +434,27 @@ class Application:
         """Estimate what a document would cost and take."""
         return Estimator(self.engine, self._price_of).estimate(workflow)
 
+    def _price_of_agent(self, task: Task) -> Spread:
+        """Price what an agent asks models, as far as that is known beforehand."""
+        foreseen = self.studio.foresee(task) if task.kind == "agent" else None
+        targets = self.registry.route(foreseen.model, self.providers, utc_today()).targets if foreseen else ()
+        if foreseen is None or not targets:
+            return NOTHING
+        prompt_tokens = foreseen.prompt_chars // CHARACTERS_A_TOKEN
+        rates = targets[0].offer.prices.worst_rates(prompt_tokens)
+        most = float(rates.dearest_input * prompt_tokens + rates.output * foreseen.most_tokens) / MILLION
+        return Spread(most / 3, most)
+
     def _price_of(self, task: Task) -> Spread:
+        if task.kind != "model":
+            return self._price_of_agent(task)
         targets = self.registry.route(task.target, self.providers or SUPPORTED, utc_today()).targets
         if not targets:
             return Spread(0, 0)
+        prices = targets[0].offer.prices
+        if prices.per_image or prices.per_second:
+            pieces = float(prices.per_image + prices.per_second) * foreseen_pieces(task.config, targets[0].logical.kind)
+            return Spread(pieces, pieces)
         asked = task.config.get("max_tokens")  # may be a placeholder, whose value nobody knows yet
         tokens = asked if isinstance(asked, int | float) else targets[0].logical.max_tokens
         told = self.system_prompts.parts(task.target, task.config.get("addons") or ())
@@ -452,16 +481,17 @@ class Application:
         )
         shelf = AssetShelf(self.assets)
         traced = {name: TracedProvider(ShowingProvider(provider, shelf)) for name, provider in self.providers.items()}
-        prices = targets[0].offer.prices
-        if prices.per_image or prices.per_second:
-            pieces = float(prices.per_image + prices.per_second) * foreseen_pieces(task.config, targets[0].logical.kind)
-            return Spread(pieces, pieces)
         answers, embedders = RedisAnswerCache(client), self.vendors.embedding
         batching = self.vendors.batch.keys()
         gateway = Gateway(self.registry, traced, gate=gate, embedders=embedders, answers=answers, batching=batching)
+        models = self.settings.models
+        doors = Doors({}, gate, price_version=self.registry.version)
+        parts = MediaParts(self.vendors.media, doors, shelf, models.film_poll_s, models.film_timeout_s)
         return GatewayModelSteps(
             gateway,
             self.system_prompts,
+            media=MediaGateway(gateway, self.registry, parts),
+            assets=shelf,
             timeout_s=self.settings.engine.step_timeout_s,
             cache_ttl_s=models.cache_ttl_seconds,
             live_after_s=models.vendor_batch_live_after_s,
@@ -485,14 +515,9 @@ class Application:
     def _rate_limits(self) -> dict[str, RateLimit]:
         """Put the environment's numbers in place of the registry's."""
         limits = self.registry.rate_limits
-        models = self.settings.models
-        doors = Doors({}, gate, price_version=self.registry.version)
-        parts = MediaParts(self.vendors.media, doors, shelf, models.film_poll_s, models.film_timeout_s)
         given = self.settings.models.rate_limits()
         return {
             name: limits.get(name, RateLimit()).overridden(*given.get(name, (None, None))) for name in {*limits, *given}
-            media=MediaGateway(gateway, self.registry, parts),
-            assets=shelf,
         }
 
     def _retry_policy(self) -> Policy:
@@ -563,7 +588,14 @@ def build(settings: Settings) -> Application:
     application.answers.register(WARM_UP_KIND, answer_warm_up)
     application.chat_agents.register(application.handlers)
     register_builtin_tools(application.handlers)
-    agents = build_agents(settings, application.engine, application.redis, application.runs, application.scorers)
+    agents = build_agents(
+        settings,
+        application.engine,
+        application.redis,
+        application.runs,
+        application.scorers,
+        ways=application.studio_ways,
+    )
     agents.register(application.handlers, settings.studio)
     application.assignment_training.register(application.handlers, settings.studio.train_timeout_s)
     for name in settings.engine.extensions:

@@ -51,7 +51,7 @@ class Estimator:
 
     Args:
         engine: the journal.
-        price_of: dollars of one run of a model task, from the registry's prices.
+        price_of: dollars of one run of a task, from the registry's prices; nothing for what asks no model.
     """
 
     def __init__(self, engine: Engine, price_of: Callable[[Task], Spread]) -> None:
@@ -64,9 +64,9 @@ class Estimator:
 
         def price(task: Task, _block: Block) -> Spread:
             known = past.get((task.kind, task.target))
-            if task.kind != "model":
-                return known.dollars if known else NOTHING
-            return known.dollars if known else self._price_of(task)
+            if known and (task.kind == "model" or known.dollars.p90 > 0):
+                return known.dollars
+            return self._price_of(task)  # an agent that cost nothing so far may have been told to ask models since
 
         def history(task: Task, _block: Block) -> Spread:
             known = past.get((task.kind, task.target))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from app.errors import SettingsError
 from app.setting_values import (
@@ -144,6 +144,13 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("DEFAULT_NUM_PROMPTS", whole(0, 500), 12, "Prompts of a batch when nothing else says."),
     Variable("DEFAULT_RENDERER", text, "ImageFX", "Renderer when nothing else says."),
     Variable("STUDIO_FALLBACK", flag, False, "Let the plain way fill in when a configured service fails."),
+    Variable("STUDIO_MODELS", flag, True, "Let models make ideas and prompts where a provider is configured."),
+    Variable(
+        "STUDIO_LATENCY",
+        one_of("live", "batch"),
+        "live",
+        "batch: the scheduled batch asks models through vendors' batches, later and at a lower price.",
+    ),
     Variable("OPTIMIZER_SERVICE_URL", url, "", "The Optimizer's address; empty: ours does the work."),
     Variable("STRATEGIST_SERVICE_URL", url, "", "The Strategist's address; empty: ours does the work."),
     Variable("GENERATOR_SERVICE_URL", url, "", "The Generator's address; empty: ours does the work."),
@@ -180,6 +187,9 @@ VARIABLES: tuple[Variable, ...] = (
         "Host of Google AI; the paths of its wires are put behind it.",
     ),
     *_rate_variables(),
+    Variable("MAX_PARALLEL_IMAGES", whole(1, 64), 4, "Steps of one run that make images at once."),
+    Variable("FILM_POLL_S", number(0.1, 600), 10.0, "Seconds between two looks at a film that a vendor makes."),
+    Variable("FILM_TIMEOUT_S", number(1, 86_400), 3600.0, "Seconds after which a film under way is given up."),
     Variable("CACHE_TTL_SECONDS", whole(1, 2_592_000), 3600, "Seconds for which an answer serves `config.cache`."),
     Variable(
         "CATEGORY_SOURCE",
@@ -187,9 +197,6 @@ VARIABLES: tuple[Variable, ...] = (
         "auto",
         "Who says a chat's category: model (the categoriser), local (the scorer), or auto: local where it is sure.",
     ),
-    Variable("MAX_PARALLEL_IMAGES", whole(1, 64), 4, "Steps of one run that make images at once."),
-    Variable("FILM_POLL_S", number(0.1, 600), 10.0, "Seconds between two looks at a film that a vendor makes."),
-    Variable("FILM_TIMEOUT_S", number(1, 86_400), 3600.0, "Seconds after which a film under way is given up."),
     Variable(
         "ROUTE_HOLDOUT",
         number(0, 1),
@@ -249,6 +256,8 @@ class StorageSettings:
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
     pool_size: int
+    asset_secret: str = field(repr=False)
+    public_url: str
 
 
 @dataclass(frozen=True)
@@ -256,8 +265,6 @@ class EngineSettings:
     """The engine's limits; times in seconds unless the name says otherwise."""
 
     max_concurrent_workflows: int
-    asset_secret: str = field(repr=False)
-    public_url: str
     max_queue_depth: int
     worker_processes: int
     worker_concurrency: int
@@ -315,6 +322,8 @@ class StudioSettings:
     default_num_prompts: int
     default_renderer: str
     fallback: bool
+    models: bool
+    latency: Literal["live", "batch"]
     optimizer_url: str
     strategist_url: str
     generator_url: str
@@ -346,6 +355,9 @@ class ModelSettings:
     rate_limit_anthropic_tpm: int | None
     rate_limit_google_ai_rpm: int | None
     rate_limit_google_ai_tpm: int | None
+    max_parallel_images: int
+    film_poll_s: float
+    film_timeout_s: float
     cache_ttl_seconds: int
     vendor_batch_gather_s: float
     vendor_batch_size: int
@@ -355,9 +367,6 @@ class ModelSettings:
     registry_path: Path
 
     def rate_limits(self) -> dict[str, tuple[int | None, int | None]]:
-    max_parallel_images: int
-    film_poll_s: float
-    film_timeout_s: float
         """Give requests and tokens a minute by provider; None leaves the registry's."""
         return {
             name: (getattr(self, f"rate_limit_{name}_rpm"), getattr(self, f"rate_limit_{name}_tpm")) for name in RATED
@@ -449,6 +458,8 @@ _VARIABLE_OF = {
     "endpoint_url": "AIRTABLE_ENDPOINT_URL",
     "penalty_s": "AIRTABLE_PENALTY_S",
     "fallback": "STUDIO_FALLBACK",
+    "models": "STUDIO_MODELS",
+    "latency": "STUDIO_LATENCY",
     "optimizer_url": "OPTIMIZER_SERVICE_URL",
     "strategist_url": "STRATEGIST_SERVICE_URL",
     "generator_url": "GENERATOR_SERVICE_URL",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+import re
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 CHARACTERS_A_TOKEN = 4
 ECHO_CHARACTERS = 80
 MOST_SCHEMA_DEPTH = 12
+BRACKETS = re.compile(r"[\[\]{}<>]")
 
 
 @dataclass
@@ -29,6 +31,8 @@ class Answer:
         tool_calls: a list of calls in the wire's own form.
         thinking: what the model thinks aloud before it speaks, on wires that show it.
         refusal: why it does not answer, on wires that have a place for that.
+        lines: `{"key", "entry"}`: an object with a list under `key`, an entry for each line of the conversation that is
+            a JSON object with the fields that the entry's texts name in braces.
     """
 
     content: str = ""
@@ -41,6 +45,7 @@ class Answer:
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     thinking: str = ""
     refusal: str = ""
+    lines: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Answer:
@@ -73,8 +78,36 @@ class AnswerBook:
                 answer.times -= 1
                 if answer.times <= 0:
                     self.answers.remove(answer)
-            return answer
+            return replace(answer, json=answer_lines(answer.lines, conversation)) if answer.lines else answer
         return None
+
+
+def answer_lines(wanted: Mapping[str, Any], conversation: str) -> dict[str, Any]:
+    """Write an entry for each fitting line of a conversation; values lose their brackets, so that they read as texts."""
+    entries = [_fill(wanted["entry"], given) for given in _objects(json.loads(conversation))]
+    return {wanted["key"]: [entry for entry in entries if entry is not None]}
+
+
+def _objects(said: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(said, str):
+        for line in said.splitlines():
+            if line.startswith("{") and line.endswith("}"):
+                yield json.loads(line)
+    elif isinstance(said, dict | list):
+        for part in said.values() if isinstance(said, dict) else said:
+            yield from _objects(part)
+
+
+def _fill(entry: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any] | None:
+    bare = {name: BRACKETS.sub("", str(value)) for name, value in given.items()}
+    try:
+        filled = {name: value.format_map(bare) for name, value in entry.items()}
+    except KeyError:
+        return None
+    return {
+        name: int(value) if value.isdecimal() and isinstance(given.get(name), int) else value
+        for name, value in filled.items()
+    }
 
 
 def plain_answer(last_message: str, schema: Mapping[str, Any] | None) -> str:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from app.errors import StepError, StepParked
-from app.runs.ports import Handler, HandlerCatalog, StepContext
+from app.runs.ports import Handler, HandlerCatalog, ModelContext, StepContext
 from app.settings import StudioSettings
 from app.studio.cycle import LearningCycles
 from app.studio.making import FALLBACK_ATTEMPT, IdeaMaking, Makers, PromptMaking
@@ -23,6 +23,7 @@ from app.studio.model import (
     cut_slices,
     resolve_numbers,
 )
+from app.studio.model_making import ModelIdeaMaking, ModelPromptMaking, Warming
 from app.studio.ports import StudioBase
 from app.studio.report import BatchReporter
 from app.studio.scoring import StructureScoring
@@ -31,9 +32,11 @@ from app.studio.store import StudioStore
 from app.studio.writing import PromptWriter
 
 CONNECT_MARGIN_S = 30  # beside a service's own time limit: connecting, reading, storing
+MODEL_TIMEOUT_S = 900.0  # a slow model, asked again twice for an answer that can be used
 WRITER_TIMEOUT_S = 300.0  # 500 prompts and their history are a hundred requests, at five a second
 PLAIN_TIMEOUT_S = 60.0
 _WAIT_S = 1.0  # a batch looks after its learning cycle so often, and holds no worker in between
+Maker = Callable[[ModelContext, dict[str, Any]], Any]
 _QUEUED_S = 120.0  # a cycle that is not admitted for so long leaves the batch to go on without it
 
 
@@ -66,6 +69,10 @@ class StudioAgents:
         self._settings = settings
         self._ideas = IdeaMaking(store, makers, settings)
         self._prompts = PromptMaking(store, makers, settings)
+        strategist, generator = makers.model_strategist, makers.model_generator
+        self._idea_models = strategist and ModelIdeaMaking(store, makers, strategist, self._ideas)
+        self._prompt_models = generator and ModelPromptMaking(store, makers, generator, self._prompts)
+        self._warming = generator and Warming(generator, settings.default_renderer)
         self._reporter = BatchReporter(store, settings.like_threshold, writes=base is not None and base.has_prompts)
 
     def read_settings(self, ctx: StepContext, given: dict[str, Any]) -> dict[str, Any]:
@@ -205,6 +212,30 @@ class StudioAgents:
         """
         return self._prompts.make(ctx, given)
 
+    @property
+    def idea_maker(self) -> Maker:
+        """What a Strategist's step does: a model's way where there is one.
+
+        Repeat-safe: as `propose_ideas`; a model's answers are found in the ledger.
+        """
+        return self._idea_models.make if self._idea_models else self.propose_ideas
+
+    @property
+    def prompt_maker(self) -> Maker:
+        """What a Generator's step does: a model's way where there is one.
+
+        Repeat-safe: as `make_prompts`; a model's answers are found in the ledger, by a plan that is kept with the step.
+        """
+        return self._prompt_models.make if self._prompt_models else self.make_prompts
+
+    @property
+    def warmer(self) -> Maker:
+        """What goes before a Generator's steps.
+
+        Repeat-safe: nobody uses its answer.
+        """
+        return self._warming.warm if self._warming else self.warm_up_generator
+
     def write_prompts(self, ctx: StepContext, _given: dict[str, Any]) -> dict[str, Any]:
         """Write the run's prompts and their history into the base; without one, the stored rows are what is written.
 
@@ -246,7 +277,9 @@ def sync_catalogue(store: StudioStore, base: StudioBase | None) -> dict[str, Any
 def register_handlers(catalog: HandlerCatalog, agents: StudioAgents, settings: StudioSettings) -> None:
     """Add the studio's agents to the installation's."""
     warm_up_s = 2 * settings.warmup_timeout_s + CONNECT_MARGIN_S
-    entries: Sequence[tuple[str, Callable[[StepContext, dict[str, Any]], Any], float, str]] = (
+    strategist_s = settings.strategist_timeout_s + warm_up_s
+    generator_s = settings.generator_timeout_s + CONNECT_MARGIN_S
+    entries: Sequence[tuple[str, Maker, float, str]] = (
         (
             "batch_settings",
             agents.read_settings,
@@ -261,14 +294,9 @@ def register_handlers(catalog: HandlerCatalog, agents: StudioAgents, settings: S
             settings.score_timeout_s + CONNECT_MARGIN_S,
             "Refreshes the structures' scores",
         ),
-        ("strategist", agents.propose_ideas, settings.strategist_timeout_s + warm_up_s, "Proposes new structures"),
-        ("generator_warm_up", agents.warm_up_generator, warm_up_s, "Wakes a sleeping Generator"),
-        (
-            "generator",
-            agents.make_prompts,
-            settings.generator_timeout_s + CONNECT_MARGIN_S,
-            "Writes a slice of prompts",
-        ),
+        ("strategist", agents.idea_maker, max(strategist_s, MODEL_TIMEOUT_S), "Proposes new structures"),
+        ("generator_warm_up", agents.warmer, warm_up_s, "Wakes a sleeping Generator, or warms a vendor's cache"),
+        ("generator", agents.prompt_maker, max(generator_s, MODEL_TIMEOUT_S), "Writes a slice of prompts"),
         ("prompt_writer", agents.write_prompts, WRITER_TIMEOUT_S, "Writes prompts and history into the base"),
         ("batch_report", agents.report_batch, PLAIN_TIMEOUT_S, "Says what came of a batch, and counts it"),
     )

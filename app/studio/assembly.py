@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app import __version__
 from app.studio.agents import StudioAgents, register_handlers
 from app.studio.airtable import AirtableBase
 from app.studio.cycle import LearningCycles
 from app.studio.cycle_document import CycleShape
 from app.studio.learning_agents import LearningAgents, register_learning_handlers
 from app.studio.making import Makers
+from app.studio.model_generator import ModelGenerator
+from app.studio.model_strategist import ModelStrategist
 from app.studio.plain_generator import PlainGenerator
 from app.studio.plain_strategist import PlainStrategist
 from app.studio.ports import LearningParts
@@ -20,6 +23,7 @@ from app.studio.scoring import StructureScoring
 from app.studio.service import Learning, StudioService
 from app.studio.starting import StudioSetup
 from app.studio.store import StudioStore
+from app.studio.ways import NO_MODELS, ModelWays
 
 if TYPE_CHECKING:
     import redis
@@ -39,8 +43,8 @@ def build_base(settings: Settings, client: redis.Redis) -> StudioBase | None:
     return AirtableBase(airtable, AirtableRate(client, airtable.base_id, airtable.penalty_s))
 
 
-def build_makers(settings: StudioSettings) -> Makers:
-    """Choose who makes what: the users' service where its address is set, else the plain rules."""
+def build_makers(settings: StudioSettings, ways: ModelWays = NO_MODELS) -> Makers:
+    """Choose who makes what: the users' service where its address is set, else a model, else the plain rules."""
     warm_s = settings.warmup_timeout_s
 
     def wire(title: str, url: str, timeout_s: float) -> ServiceWire:
@@ -59,6 +63,8 @@ def build_makers(settings: StudioSettings) -> Makers:
         plain_strategist=plain_strategist,
         plain_generator=plain_generator,
         fallback=settings.fallback,
+        model_strategist=ModelStrategist() if ways.ideas else None,
+        model_generator=ModelGenerator() if ways.prompts else None,
     )
 
 
@@ -90,12 +96,17 @@ class Agents:
 
 
 def build_agents(
-    settings: Settings, engine: sa.Engine, client: redis.Redis, runs: Runs, registry: ScorerRegistry
+    settings: Settings,
+    engine: sa.Engine,
+    client: redis.Redis,
+    runs: Runs,
+    registry: ScorerRegistry,
+    *,
+    ways: ModelWays = NO_MODELS,
 ) -> Agents:
     """Build the studio's agents, for workers."""
-    return assemble_agents(
-        settings, engine, runs, registry, build_makers(settings.studio), build_base(settings, client)
-    )
+    makers = build_makers(settings.studio, ways)
+    return assemble_agents(settings, engine, runs, registry, makers, build_base(settings, client))
 
 
 def assemble_agents(
@@ -131,7 +142,7 @@ def build_service(
     runs: Runs,
     registry: ScorerRegistry,
     *,
-    version: str = "",
+    ways: ModelWays = NO_MODELS,
 ) -> StudioService:
     """Build the studio's use cases, for doors."""
     base = build_base(settings, client)
@@ -139,8 +150,9 @@ def build_service(
         settings.studio,
         settings.schedule,
         base=base,
-        version=version,
+        version=__version__,
         remote_generator=bool(settings.studio.generator_url),
+        ways=ways,
     )
     learning = build_learning(settings, engine, runs, registry, base)
     return StudioService(StudioStore.over(engine), runs, setup, learning)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from app.runs.model import RunStatus, RunView
-from app.studio.model import Asked
+from app.studio.model import SLICE_SIZE, Asked, Numbers, cut_slices
 from app.workflows.catalog import Catalog
 from app.workflows.grammar import parse_workflow
-from app.workflows.model import Workflow
+from app.workflows.model import Latency, Workflow
 
 SIDE_BY_SIDE = 4  # slices of a batch at once: the users' Generator runs on a small machine
 
@@ -26,26 +27,42 @@ AGENT_NAMES = (
 
 _ENABLED = {"var": "settings.enabled", "op": "==", "value": True}
 _WANTS_IDEAS = {"all": [_ENABLED, {"var": "settings.num_ideas", "op": ">", "value": 0}]}
+_WANTS_SLICES = {"all": [_ENABLED, {"var": "settings.num_prompts", "op": ">", "value": SLICE_SIZE}]}
 _WANTS_PROMPTS = {"all": [_ENABLED, {"var": "settings.num_prompts", "op": ">", "value": 0}]}
 
 
-def build_daily_batch(asked: Asked, *, syncs: bool, warms_up: bool) -> Workflow:
-    """Write the daily batch's document.
+@dataclass(frozen=True)
+class BatchShape:
+    """What a batch's document depends on beside the request.
 
     Args:
-        asked: checked numbers.
         syncs: the base keeps structures, designers or garments.
         warms_up: the Generator is somewhere else and may be asleep.
+        warms_cache: a model writes the prompts whose vendor keeps in its cache what was asked before.
+        side_by_side: slices at once; None for all.
+        latency: `batch` lets vendors take their time, at a lower price.
+        foreseen: the numbers a batch would have, for an estimate: only the settings step knows them.
     """
-    return _build("daily", asked, syncs=syncs, warms_up=warms_up)
+
+    syncs: bool = False
+    warms_up: bool = False
+    warms_cache: bool = False
+    side_by_side: int | None = SIDE_BY_SIDE
+    latency: Latency = "live"
+    foreseen: Numbers | None = None
 
 
-def build_manual_generation(asked: Asked, *, syncs: bool, warms_up: bool) -> Workflow:
+def build_daily_batch(asked: Asked, shape: BatchShape) -> Workflow:
+    """Write the daily batch's document; its numbers are checked."""
+    return _build("daily", asked, shape)
+
+
+def build_manual_generation(asked: Asked, shape: BatchShape) -> Workflow:
     """Write a manual generation's document: a batch without ideas that does not ask whether batches are enabled."""
-    return _build("manual", asked, syncs=syncs, warms_up=warms_up)
+    return _build("manual", asked, shape)
 
 
-def _build(batch: str, asked: Asked, *, syncs: bool, warms_up: bool) -> Workflow:
+def _build(batch: str, asked: Asked, shape: BatchShape) -> Workflow:
     before: list[dict[str, Any]] = [
         {
             "id": "settings",
@@ -54,21 +71,24 @@ def _build(batch: str, asked: Asked, *, syncs: bool, warms_up: bool) -> Workflow
             "output_variable": "settings",
         }
     ]
-    if syncs:
+    if shape.syncs:
         before.append({"id": "structures", "agent": "structure_sync", "when": _ENABLED})
     before.append({"id": "learning", "agent": "learning_gate", "input": {"asked": "{asked}"}, "when": _ENABLED})
     before.append({"id": "scores", "agent": "structure_scores", "when": _ENABLED})
     if batch == "daily":
-        count = {"count": "{settings.num_ideas}", "renderer": "{settings.renderer}"}
+        number = "{settings.num_ideas}" if shape.foreseen is None else shape.foreseen.num_ideas
+        count = {"count": number, "renderer": "{settings.renderer}"}
         before.append(
             {"id": "ideas", "agent": "strategist", "input": count, "output_variable": "ideas", "when": _WANTS_IDEAS}
         )
-    if warms_up:
-        before.append({"id": "warm_up", "agent": "generator_warm_up", "when": _WANTS_PROMPTS})
+    if shape.warms_up or (shape.warms_cache and shape.latency == "live"):
+        when = _WANTS_PROMPTS if shape.warms_up else _WANTS_SLICES
+        renderer = {"renderer": "{settings.renderer}"}
+        before.append({"id": "warm_up", "agent": "generator_warm_up", "input": renderer, "when": when})
     slices = {
         "id": "prompts",
         "agent": "generator",
-        "for_each": "{settings.slices}",
+        "for_each": "{settings.slices}" if shape.foreseen is None else cut_slices(shape.foreseen.num_prompts),
         "input": {"slice": "{item}", "renderer": "{settings.renderer}"},
         "output_variable": "prompts",
     }
@@ -76,9 +96,10 @@ def _build(batch: str, asked: Asked, *, syncs: bool, warms_up: bool) -> Workflow
         {"id": "written", "agent": "prompt_writer", "output_variable": "written", "when": _WANTS_PROMPTS},
         {"id": "report", "agent": "batch_report", "input": {"batch": "{batch}"}, "output_variable": "report"},
     ]
+    slots = {} if shape.side_by_side is None else {"max_concurrency": shape.side_by_side}
     document = [
-        {"type": "inline", "tasks": before},
-        {"type": "linear", "max_concurrency": SIDE_BY_SIDE, "tasks": [slices]},
+        {"type": "inline", "tasks": before, "latency": shape.latency},
+        {"type": "linear", "tasks": [slices], "latency": shape.latency, **slots},
         {"type": "inline", "tasks": after},
     ]
     catalog = Catalog(models=frozenset(), agents=frozenset(AGENT_NAMES), tools=frozenset(), addons=frozenset())

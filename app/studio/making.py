@@ -10,6 +10,8 @@ from app.errors import PersistentError, StepError
 from app.runs.ports import StepContext
 from app.settings import StudioSettings
 from app.studio.model import IDEA_WINDOW, MAX_IDEAS, MAX_RENDERER_CHARS, SLICE_SIZE, PromptDraft, clean
+from app.studio.model_generator import ModelGenerator
+from app.studio.model_strategist import ModelStrategist
 from app.studio.ports import Generator, IdeaRequest, Known, Optimizer, PromptRequest, Strategist
 from app.studio.store import StudioStore
 
@@ -20,7 +22,10 @@ IDEA_ROUNDS = 3
 
 @dataclass(frozen=True)
 class Makers:
-    """Who makes what. The plain ones stand in where `fallback` is set and a configured one fails."""
+    """Who makes what. The plain ones stand in where `fallback` is set and a configured one fails.
+
+    A model's way, where there is one, goes before `strategist` and `generator`, which are then the plain ones.
+    """
 
     strategist: Strategist
     generator: Generator
@@ -28,6 +33,8 @@ class Makers:
     plain_strategist: Strategist
     plain_generator: Generator
     fallback: bool = False
+    model_strategist: ModelStrategist | None = None
+    model_generator: ModelGenerator | None = None
 
     def may_fall_back(self, attempt: int, error: StepError) -> bool:
         """Whether the plain way may stand in for a service that failed so, on this attempt of its step."""
@@ -44,11 +51,15 @@ class IdeaMaking:
 
     def make(self, ctx: StepContext, given: dict[str, Any]) -> dict[str, Any]:
         """Make them, or find those that an earlier try of this step has made."""
-        count = _read_count(given.get("count", self._settings.default_batch_ideas), MAX_IDEAS)
         mark = self._store.marks.read(ctx.run_id, ctx.step_key)
-        if "total" not in mark and count > 0:
-            request = self._idea_request(ctx, count, given)
-            mark = self._make_ideas(ctx, request, mark)
+        request = self.read_request(ctx, given)
+        if "total" not in mark and request.count > 0:
+            self._make_ideas(ctx, request, mark)
+        return self.show(ctx)
+
+    def show(self, ctx: StepContext) -> dict[str, Any]:
+        """Give what this step has made so far, as its output."""
+        mark = self._store.marks.read(ctx.run_id, ctx.step_key)
         ideas = self._store.ideas.made_by(ctx.run_id, ctx.step_key)
         shown = [
             {
@@ -68,9 +79,14 @@ class IdeaMaking:
             "problem": mark.get("problem"),
         }
 
-    def _idea_request(self, ctx: StepContext, count: int, given: dict[str, Any]) -> IdeaRequest:
+    def read_request(self, ctx: StepContext, given: dict[str, Any]) -> IdeaRequest:
+        """Read what the step was given, and gather what ideas may build on.
+
+        Raises:
+            PersistentError: the number is none.
+        """
         return IdeaRequest(
-            count=count,
+            count=_read_count(given.get("count", self._settings.default_batch_ideas), MAX_IDEAS),
             seed=f"{ctx.run_id}:{ctx.step_key}",
             known=known_things(self._store),
             exploration_rate=self._settings.exploration_rate,
@@ -82,7 +98,7 @@ class IdeaMaking:
         strategist = self._makers.strategist
         if not strategist.remote:
             note = "ideas: recombined by plain rules, without a model or service"
-            return self._keep_plain_ideas(ctx, request, {"source": strategist.name, "degraded": [note]})
+            return self.fill_plainly(ctx, request, {"source": strategist.name, "degraded": [note]})
         if mark.get("asked"):
             raise PersistentError(
                 "The Strategist's answer was lost; it is not asked again, since it may have made ideas.",
@@ -104,16 +120,14 @@ class IdeaMaking:
             self._store.marks.set(ctx.run_id, ctx.step_key, {})
         if self._makers.fallback and (in_doubt or self._makers.may_fall_back(ctx.attempt, error)):
             note = "ideas: the Strategist failed; plain rules filled in"
-            return self._keep_plain_ideas(
-                ctx, request, {"source": "plain", "degraded": [note], "problem": error.message}
-            )
+            return self.fill_plainly(ctx, request, {"source": "plain", "degraded": [note], "problem": error.message})
         if in_doubt:
             raise PersistentError(
                 f"{error.message} It is not asked again, since it may have made ideas.", code=error.code
             ) from None
         raise error
 
-    def _keep_plain_ideas(self, ctx: StepContext, request: IdeaRequest, mark: dict[str, Any]) -> dict[str, Any]:
+    def fill_plainly(self, ctx: StepContext, request: IdeaRequest, mark: dict[str, Any]) -> dict[str, Any]:
         """Store ideas until there are enough; a concurrent batch may have taken some of them at this moment."""
         for round_number in range(IDEA_ROUNDS):
             missing = request.count - len(self._store.ideas.made_by(ctx.run_id, ctx.step_key))
@@ -144,12 +158,12 @@ class PromptMaking:
 
     def make(self, ctx: StepContext, given: dict[str, Any]) -> dict[str, Any]:
         """Make them, or find those that an earlier try of this step has made."""
-        request = self._prompt_request(ctx, given)
+        request = self.read_request(ctx, given)
         notes: list[str] = []
         problem = None
         if not self._makers.generator.remote:
             notes.append("prompts: written by plain rules, without a model or service")
-            self._fill_places(ctx, request, self._makers.generator)
+            self.fill_plainly(ctx, request)
         elif not self._store.prompts.made_by(ctx.run_id, ctx.step_key):
             try:
                 drafts = self._makers.generator.make_prompts(request)
@@ -159,7 +173,11 @@ class PromptMaking:
                     raise
                 notes.append("prompts: the Generator failed; plain rules filled in")
                 problem = error.message
-                self._fill_places(ctx, request, self._makers.plain_generator)
+                self.fill_plainly(ctx, request)
+        return self.show(ctx, notes, problem)
+
+    def show(self, ctx: StepContext, notes: list[str], problem: str | None) -> dict[str, Any]:
+        """Give what this step has made so far, as its output."""
         made = self._store.prompts.made_by(ctx.run_id, ctx.step_key)
         shown = [
             {"prompt_id": str(row["prompt_id"]), "text": row["text"], "structure_id": row["structure_id"]}
@@ -167,7 +185,12 @@ class PromptMaking:
         ]
         return {"count": len(made), "prompts": shown, "degraded": notes, "problem": problem}
 
-    def _prompt_request(self, ctx: StepContext, given: dict[str, Any]) -> PromptRequest:
+    def read_request(self, ctx: StepContext, given: dict[str, Any]) -> PromptRequest:
+        """Read what the step was given, and gather what prompts may be made from.
+
+        Raises:
+            PersistentError: a number is none.
+        """
         part = given.get("slice", given.get("count", SLICE_SIZE))
         part = part if isinstance(part, dict) else {"count": part}
         count = _read_count(part.get("count"), SLICE_SIZE)
@@ -184,11 +207,11 @@ class PromptMaking:
             exploration_rate=self._settings.exploration_rate,
         )
 
-    def _fill_places(self, ctx: StepContext, request: PromptRequest, generator: Generator) -> None:
+    def fill_plainly(self, ctx: StepContext, request: PromptRequest) -> None:
         """Write and store until every place has a prompt whose words nobody used lately."""
         missing = set(range(request.offset, request.offset + request.count))
         missing -= {row["place"] for row in self._store.prompts.made_by(ctx.run_id, ctx.step_key)}
-        for drafts in _draw(generator, request):
+        for drafts in _draw(self._makers.plain_generator, request):
             if not missing:
                 return
             wanted = [draft for draft in drafts if draft.place in missing]

@@ -110,6 +110,38 @@ def _sample(rng: Random, weights: list[float], count: int) -> list[int]:
     return drawn
 
 
+def open_slots(skeleton: str) -> list[tuple[str, str | None]]:
+    """List the open places of a skeleton: the name as it stands, and our word for it, None for one we do not know."""
+    return [(found["name"], _slot_of(found["name"])) for found in _SLOT.finditer(skeleton)]
+
+
+def without_slots(skeleton: str) -> str:
+    """Give what a skeleton fixes."""
+    return _SLOT.sub(" ", skeleton)
+
+
+def choose_names(request: PromptRequest, number: int) -> tuple[Named | None, Named | None]:
+    """Choose the designer and the garment of one place of a batch."""
+    words = _Words(request, number)
+    return words.choose_named("designer", request.known.designers), words.choose_named(
+        "garment", request.known.garments
+    )
+
+
+def suggest(request: PromptRequest, number: int, structure: Structure) -> dict[str, str]:
+    """Deal out phrases for the open places of one place of a batch, so that whoever writes it varies.
+
+    Returns:
+        By place; subject, garment and palette also where the skeleton does not open them.
+    """
+    words = _Words(request, number)
+    wanted = {"subject", "garment", "palette", *(slot for _, slot in open_slots(structure.skeleton) if slot)}
+    garment = f"{words.choose('item')} in {words.choose('colour')} {words.choose('fabric')}"
+    return {
+        slot: garment if slot == "garment" else words.choose(slot) for slot in sorted(wanted - {"designer", "renderer"})
+    }
+
+
 class PlainGenerator:
     """Writes prompts from a grammar; the same request gives the same prompts."""
 
@@ -131,8 +163,7 @@ class PlainGenerator:
 
     def _write(self, request: PromptRequest, number: int, place: Place) -> PromptDraft:
         words = _Words(request, number)
-        designer = words.choose_named("designer", request.known.designers)
-        garment = words.choose_named("garment", request.known.garments)
+        designer, garment = choose_names(request, number)
         structure = place.structure
         return PromptDraft(
             text=_Sentence(words, structure, designer, garment).write(),
@@ -203,7 +234,7 @@ class _Sentence:
         return _tidy(f"{_close(body)} Palette of {palette}. {self._words.choose_finish()}.")
 
     def _fill(self, found: re.Match[str]) -> str:
-        slot = SLOT_NAMES.get(found["name"].strip().casefold().replace("_", " ").replace("-", " "))
+        slot = _slot_of(found["name"])
         phrase = found["name"].strip().lower() if slot is None else self._say(slot)
         article = found["article"]
         if article is None:
@@ -238,6 +269,10 @@ class _Sentence:
     @staticmethod
     def _capital(text: str) -> str:
         return text[:1].upper() + text[1:]
+
+
+def _slot_of(name: str) -> str | None:
+    return SLOT_NAMES.get(name.strip().casefold().replace("_", " ").replace("-", " "))
 
 
 def _close(text: str) -> str:

@@ -35,7 +35,8 @@ from app.studio.starter import starter_structures
 from app.studio.starting import SCHEDULE_OWNER, BatchStarter, StartedBatch, StartOptions, StudioSetup
 from app.studio.store import StudioStore
 from app.studio.views import explain_rate, show_batch, show_idea, show_prompt, show_structure, write_time
-from app.workflows.model import Workflow
+from app.studio.ways import PRICED, Foreseen, foresee
+from app.workflows.model import Task, Workflow
 
 _BIGINT_DIGITS = 18
 
@@ -82,6 +83,12 @@ class StudioService:
     def plan_manual_generation(self, asked: Asked) -> Workflow:
         """Write the document a manual generation would run, for an estimate; see `BatchStarter`."""
         return self._starter.plan_manual_generation(asked)
+
+    def foresee(self, task: Task) -> Foreseen | None:
+        """Say what a step of a batch will ask a model; None where it asks nothing."""
+        if task.target not in PRICED or not self._setup.ways.asks:
+            return None
+        return foresee(task, self._setup.ways, self._store.catalogue.count_structures())
 
     def start_daily_batch(
         self, asked: Asked, options: StartOptions, connection: Connection | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -12,13 +12,14 @@ from sqlalchemy import Connection
 from app.errors import NotFoundError, OverloadedError
 from app.runs.model import Priority, RunRequest, RunStatus, Started
 from app.settings import ScheduleSettings, StudioSettings
-from app.studio.batch import build_daily_batch, build_manual_generation
-from app.studio.model import Asked, check_asked
+from app.studio.batch import SIDE_BY_SIDE, BatchShape, build_daily_batch, build_manual_generation
+from app.studio.model import Asked, Numbers, SettingsRecord, check_asked, resolve_numbers
 from app.studio.ports import Runs, StudioBase
 from app.studio.schedule import due_firing, next_try
 from app.studio.store import StudioStore
 from app.studio.store.batches import BatchClaim
-from app.workflows.model import Workflow
+from app.studio.ways import NO_MODELS, ModelWays
+from app.workflows.model import Latency, Workflow
 
 MANUAL_PROMPTS = 12
 JOIN_TRIES = 5  # an active batch may end between "there is one" and "which one?"
@@ -57,6 +58,7 @@ class StudioSetup:
         base: Airtable; None without.
         version: ours, for `/status`.
         remote_generator: the Generator is a service that may be asleep.
+        ways: what models make.
     """
 
     settings: StudioSettings
@@ -64,11 +66,31 @@ class StudioSetup:
     base: StudioBase | None = None
     version: str = ""
     remote_generator: bool = False
+    ways: ModelWays = NO_MODELS
 
     @property
     def syncs(self) -> bool:
         """Whether the base keeps the structures."""
         return self.base is not None and self.base.has_structures
+
+    def shape(self, latency: Latency = "live") -> BatchShape:
+        """Say what a batch looks like here."""
+        waits = self.ways.asks and latency == "batch"
+        return BatchShape(
+            syncs=self.syncs,
+            warms_up=self.remote_generator,
+            warms_cache=self.ways.caches,
+            # What waits for a vendor's batch must be asked together, or each lot waits for the one before.
+            side_by_side=None if waits and self.ways.prompts else SIDE_BY_SIDE,
+            latency="batch" if waits else "live",
+        )
+
+    def foresee(self, asked: Asked) -> BatchShape:
+        """Say the same for an estimate, with the numbers a batch would have; a settings record is not read for that."""
+        settings = self.settings
+        defaults = Numbers(settings.default_batch_ideas, settings.default_num_prompts, settings.default_renderer)
+        numbers, _ = resolve_numbers(asked, SettingsRecord(), defaults)
+        return replace(self.shape(), foreseen=numbers)
 
 
 class BatchStarter:
@@ -93,7 +115,8 @@ class BatchStarter:
         Raises:
             InvalidError: numbers out of range.
         """
-        return build_daily_batch(check_asked(asked), syncs=self._setup.syncs, warms_up=self._setup.remote_generator)
+        checked = check_asked(asked)
+        return build_daily_batch(checked, self._setup.foresee(checked))
 
     def plan_manual_generation(self, asked: Asked) -> Workflow:
         """Write the document a manual generation would run; 12 prompts when the request says nothing.
@@ -101,10 +124,8 @@ class BatchStarter:
         Raises:
             InvalidError: numbers out of range.
         """
-        checked = check_asked(asked, fewest_prompts=1)
-        count = MANUAL_PROMPTS if checked.num_prompts is None else checked.num_prompts
-        counted = Asked(checked.force_retrain, 0, count, checked.renderer)
-        return build_manual_generation(counted, syncs=self._setup.syncs, warms_up=self._setup.remote_generator)
+        counted = _count_manual(asked)
+        return build_manual_generation(counted, self._setup.foresee(counted))
 
     def start_daily_batch(
         self, asked: Asked, options: StartOptions, connection: Connection | None = None
@@ -120,7 +141,7 @@ class BatchStarter:
             InvalidError: numbers out of range.
             OverloadedError: batches came and went faster than one could be joined.
         """
-        request = self._request("daily_batch", self.plan_daily_batch(asked), options)
+        request = self._request("daily_batch", build_daily_batch(check_asked(asked), self._setup.shape()), options)
         claim = BatchClaim("daily", options.owner, asked.to_json())
         return self._start(request, claim, connection)
 
@@ -132,11 +153,14 @@ class BatchStarter:
         Raises:
             InvalidError: numbers out of range.
         """
-        request = self._request("manual_generation", self.plan_manual_generation(asked), options)
+        workflow = build_manual_generation(_count_manual(asked), self._setup.shape())
+        request = self._request("manual_generation", workflow, options)
         return self._start(request, BatchClaim("manual", options.owner, asked.to_json()), connection)
 
     def start_due_batch(self, owner: str = SCHEDULE_OWNER) -> StartedBatch | None:
         """Start the day's batch when it is due; safe however many beats ask, and as often as they like.
+
+        Nobody waits for it, so its questions to models may go to vendors' batches (`STUDIO_LATENCY`).
 
         Returns:
             The batch that was started or joined; None when nothing is due.
@@ -155,7 +179,8 @@ class BatchStarter:
         if number is None:
             return None
         asked = Asked()
-        request = self._request("daily_batch", self.plan_daily_batch(asked), StartOptions(owner))
+        workflow = build_daily_batch(asked, self._setup.shape(self._setup.settings.latency))
+        request = self._request("daily_batch", workflow, StartOptions(owner))
         claim = BatchClaim("daily", owner, asked.to_json(), firing, number)
         try:
             return self._start(request, claim, None)
@@ -220,3 +245,9 @@ class BatchStarter:
             self._store.batches.step_aside(connection, run_id, "ended")
             return None
         return status
+
+
+def _count_manual(asked: Asked) -> Asked:
+    checked = check_asked(asked, fewest_prompts=1)
+    count = MANUAL_PROMPTS if checked.num_prompts is None else checked.num_prompts
+    return Asked(checked.force_retrain, 0, count, checked.renderer)
