@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ml.category import Category
 from ml.evaluate.result import Result
 from ml.frame import Array, Floats, Frame, as_frame, as_text
 from ml.metrics import interval, macro_f1
@@ -56,32 +57,39 @@ def measure_incidents(path: Path, threads: int) -> list[Result]:
 def measure_complexity(path: Path, threads: int) -> list[Result]:
     """Tell low, middle and high requests by their words: in a domain known, and in one held out."""
     frame = as_frame(path)
-    level, domain = frame.columns["level"], frame.columns["domain"].astype(str)
-    text = Frame({"request": frame.columns["user_request"]})
-    fold = fold_of(np.arange(len(level), dtype=np.int64), 5, seed=0)
-    inside = fold == 0
-    options = Options(threads=threads, held_out=0.05, kinds={"request": "text"})
-    out = [_complexity("macro-F1", "random rows", (text, level), inside, options, 0.68)]
+    text, level = as_text(frame.columns["user_request"]), frame.columns["level"].astype(str)
+    domain = frame.columns["domain"].astype(str)
+    inside = fold_of(np.arange(len(level), dtype=np.int64), 5, seed=0) == 0
+    out = _complexity("", "random rows", (text, level), inside, 0.68, threads)
     for name in np.unique(domain):
-        part = _complexity(f"macro-F1 on {name}", "unseen domain", (text, level), domain == name, options, 0.55)
-        out.append(part)
+        out += _complexity(f" on {name}", "unseen domain", (text, level), domain == name, 0.55, threads)
     return out
 
 
-def _complexity(what: str, split: str, rows: tuple[Frame, Array], test: Array, options: Options, bar: float) -> Result:
+def _complexity(
+    where: str, split: str, rows: tuple[Array, Array], test: Array, bar: float, threads: int
+) -> list[Result]:
     text, level = rows
-    counts = Counter(level[~test].tolist())
-    weight = np.array([1 / counts[name] for name in level[~test]]) * len(level[~test]) / len(counts)
-    scorer = _roster(text.take(~test), level[~test], weight=weight**BALANCE, options=options)
-    guess = np.array([best[0][0] for best in scorer.rank(text.take(test), 1)])
-    truth = level[test].astype(str)
-    pairs = np.column_stack([truth, guess])
-    spread = interval(pairs, np.arange(len(truth)), statistic=lambda p: macro_f1(p[:, 0], p[:, 1]), draws=200)
-    most = macro_f1(truth, np.full(len(truth), counts.most_common(1)[0][0]))
-    return Result(what, len(truth), split, most, macro_f1(truth, guess), spread, bar)
-
-
-BALANCE = 0.75  # of the inverse class size: a mean over classes asks for rare ones, without believing only them
+    scorer = Category.fit(text[~test].tolist(), level[~test].tolist(), threads=threads)
+    asked, truth = text[test].tolist(), level[test]
+    guess = np.array(scorer.name(asked))
+    pairs, each = np.column_stack([truth, guess]), np.arange(len(truth))
+    spread = interval(pairs, each, statistic=lambda p: macro_f1(p[:, 0], p[:, 1]), draws=200)
+    most = macro_f1(truth, np.full(len(truth), Counter(level[~test].tolist()).most_common(1)[0][0]))
+    sure = np.array([scorer.guess(one).sure for one in asked])
+    right = (truth == guess).astype(np.float64)
+    return [
+        Result(f"macro-F1{where}", len(truth), split, most, macro_f1(truth, guess), spread, bar),
+        Result(f"sure of so many{where}", len(truth), split, None, float(sure.mean()), interval(sure * 1.0, each)),
+        Result(
+            f"right where sure{where}",
+            int(sure.sum()),
+            split,
+            float(right.mean()),
+            float(right[sure].mean()),
+            interval(right[sure], each[sure]),
+        ),
+    ]
 
 
 def _hits(truth: Array, shown: list[list[str]]) -> Floats:
