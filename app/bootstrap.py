@@ -27,11 +27,10 @@ from app.broker import create_celery
 from app.chat.agents import Parts as ChatParts
 from app.chat.answers import answer_chat, answer_warm_up
 from app.chat.assembly import ChatAgents
+from app.chat.lessons import PgChatLessons
 from app.chat.model import KIND as CHAT
 from app.chat.model import WARM_UP_KIND, CategorySource
-from app.chat.ports import NoMoves
 from app.chat.pricing import RegistryPrices
-from app.chat.rules import PlainCategoriser
 from app.chat.service import ChatService, Sorting
 from app.chat.store import PgChatStore
 from app.chat.tokens import TokenStreams
@@ -59,7 +58,13 @@ from app.learning.assignment import AssignmentLearner
 from app.learning.assignment_serving import LearnedAssignments
 from app.learning.assignment_training import KIND as ASSIGNMENT_TRAINING
 from app.learning.assignment_training import AssignmentTraining, answer_assignment_training
+from app.learning.category import CATEGORY, CategoryLearner, CategoryLessons
+from app.learning.category import FEWEST_ROWS as FEWEST_SORTED
+from app.learning.category import NEW_ROWS as NEW_SORTED
+from app.learning.chat_serving import LearnedCategoriser, LearnedRoutes, current_category, current_route
+from app.learning.lesson_training import Course, LessonTraining, answer_lesson_training
 from app.learning.preference import PreferenceLearner
+from app.learning.route import FEWEST_JUDGED, NEW_VERDICTS, ROUTE, RouteLearner, RouteLessons
 from app.learning.service import ScorerRegistry
 from app.learning.store import PgVersions
 from app.pooling.model import PoolingLimits
@@ -105,6 +110,7 @@ if TYPE_CHECKING:
     from app.chat.ports import Categoriser, RouteScorer
     from app.gateway.ports import ChatProvider
     from app.gateway.registry import Registry, Target
+    from app.learning.ports import Learner
     from app.runs.journal import JournalWriter
     from app.settings import Settings
     from app.studio.service import StudioService
@@ -199,7 +205,8 @@ class Application:
     def scorers(self) -> ScorerRegistry:
         """Versions of what was learned."""
         artifacts = ArtifactFolder(self.settings.storage.data_dir)
-        return ScorerRegistry(PgVersions(self.engine), artifacts, [PreferenceLearner(), AssignmentLearner()])
+        learners: list[Learner] = [PreferenceLearner(), AssignmentLearner(), CategoryLearner(), RouteLearner()]
+        return ScorerRegistry(PgVersions(self.engine), artifacts, learners)
 
     @cached_property
     def studio(self) -> StudioService:
@@ -259,12 +266,34 @@ class Application:
     @cached_property
     def categoriser(self) -> Categoriser:
         """Who tells a chat's category without asking a model."""
-        return PlainCategoriser()
+        return LearnedCategoriser(current_category(lambda: self.scorers))
 
     @cached_property
     def route_scorer(self) -> RouteScorer:
         """Who knows where a cheaper model does."""
-        return NoMoves()
+        return LearnedRoutes(current_route(lambda: self.scorers), self._prices, self.settings.chat.route_max_loss)
+
+    @cached_property
+    def chat_lessons(self) -> PgChatLessons:
+        """What chats teach, and what routing them saved."""
+        return PgChatLessons(self.engine)
+
+    @cached_property
+    def chat_trainings(self) -> tuple[LessonTraining, ...]:
+        """What trains the scorers of chats."""
+        letters, verdicts = CategoryLessons(self.chat_lessons), RouteLessons(self.chat_lessons)
+        by_letters, by_verdicts = (
+            Course(CATEGORY, FEWEST_SORTED, NEW_SORTED),
+            Course(ROUTE, FEWEST_JUDGED, NEW_VERDICTS),
+        )
+        return (
+            LessonTraining(by_letters, letters, self.scorers, lambda: self.runs),
+            LessonTraining(by_verdicts, verdicts, self.scorers, lambda: self.runs),
+        )
+
+    @cached_property
+    def _prices(self) -> RegistryPrices:
+        return RegistryPrices(lambda: self.registry, lambda: self.providers)
 
     @cached_property
     def assets(self) -> AssetService:
@@ -292,7 +321,7 @@ class Application:
         settings = self.settings.chat
         parts = ChatParts(
             store=self._chat_store,
-            prices=RegistryPrices(lambda: self.registry, lambda: self.providers),
+            prices=self._prices,
             streams=TokenStreams(lambda: self._loop_redis),
             categoriser=lambda: self.categoriser,
             scorer=lambda: self.route_scorer,
@@ -598,6 +627,9 @@ def build(settings: Settings) -> Application:
     )
     agents.register(application.handlers, settings.studio)
     application.assignment_training.register(application.handlers, settings.studio.train_timeout_s)
+    for training in application.chat_trainings:
+        training.register(application.handlers, settings.studio.train_timeout_s)
+        application.answers.register(training.course.kind, answer_lesson_training)
     for name in settings.engine.extensions:
         importlib.import_module(name).register(application.handlers)
     return application

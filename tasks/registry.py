@@ -57,12 +57,14 @@ def register_tasks(app: Celery, read_settings: Callable[[], Settings]) -> None:
     def close_cycle() -> None:
         """Settle a learning cycle whose run is over, and start the next when likes have queued for it.
 
-        So it does for assignments' training and feedback.
+        So it does for assignments' training and feedback, and for chats' trainings and what they learn from.
 
         Repeat-safe: a cycle is settled once, under a lock, and one runs at a time; so does a training.
         """
         runtime.application.studio.close_ended_cycle()
         runtime.application.assignment_training.start_due()
+        for training in runtime.application.chat_trainings:
+            training.start_due()
 
     @app.task(name=KEEP_HOUSE, ignore_result=True)
     def keep_house() -> None:

@@ -16,6 +16,7 @@ from app.chat.model import (
     FAST,
     THINKING,
     Category,
+    CategorySource,
     Chosen,
     Receipt,
     guess_tokens,
@@ -37,7 +38,7 @@ from app.workflows.model import Block, BlockType, Task
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.chat.model import CategorySource, Judgement, Message, Turn
+    from app.chat.model import Judgement, Message, Turn
     from app.chat.ports import Categoriser, Prices, RouteScorer
     from app.chat.store import PgChatStore
     from app.chat.tokens import TokenStreams, TokenWriter
@@ -105,8 +106,8 @@ class Answering:
                 await writer.close()
 
     async def _answer(self, context: ModelContext, turn: Turn, writer: TokenWriter | None) -> dict[str, Any] | Grown:
-        chosen, spent_usd = await self._route(context, turn)
-        summary, newest = await self._recall(context, turn)
+        chosen, sorting_usd = await self._route(context, turn)
+        summary, newest, folding_usd = await self._recall(context, turn)
         plans = chosen.category is Category.H
         call = ModelCall(
             model=ACKNOWLEDGER if plans else chosen.model,
@@ -119,7 +120,7 @@ class Answering:
         tokens = guess_tokens(turn.asked.message) + history_tokens(summary, newest)
         estimated_usd = self._parts.prices.estimate_usd(call.model, tokens)
         said = await context.ask(call, part=ANSWER_PART, on_text=writer.take if writer else None)
-        receipt = self._receipt(chosen, said, estimated_usd, spent_usd)
+        receipt = self._receipt(chosen, said, estimated_usd, sorting_usd + folding_usd)
         await in_thread(self._parts.store.keep_answer, turn, said.text, receipt)
         output = write_output(turn, said.text, receipt)
         return Grown(output, what_follows()) if plans else output
@@ -129,20 +130,20 @@ class Answering:
         shaped = route_by_shape(turn.asked)
         if shaped is not None:
             return shaped, Decimal(0)
-        category, why, cost_usd = await self._categorise(context, turn)
-        chosen = route_by_category(category, why)
-        if turn.holdout:
-            return hold_out(chosen), cost_usd
-        move = self._parts.scorer().propose(turn.asked, chosen)
+        chosen, cost_usd = await self._categorise(context, turn)
+        # In a thread: what is learned is read there when it has changed.
+        move = await in_thread(self._parts.scorer().propose, turn.asked, chosen)
+        moved = chosen
         if move is not None and self._parts.prices.available(move.model):
-            chosen = move_down(chosen, move.model, move.evidence)
-        return chosen, cost_usd
+            moved = move_down(chosen, move.model, move.evidence)
+        return (hold_out(chosen, moved.model) if turn.holdout else moved), cost_usd
 
-    async def _categorise(self, context: ModelContext, turn: Turn) -> tuple[Category, str, Decimal]:
+    async def _categorise(self, context: ModelContext, turn: Turn) -> tuple[Chosen, Decimal]:
         parts = self._parts
-        local = parts.categoriser().judge(turn.asked.message, turn.asked.context_tokens)
-        if trusts_local(parts.source, local, model_available=parts.prices.available(CATEGORIZER)):
-            return local.category, _reason(local), Decimal(0)
+        local = await in_thread(parts.categoriser().judge, turn.asked.message, turn.asked.context_tokens)
+        available = parts.prices.available(CATEGORIZER)
+        if trusts_local(parts.source, local, model_available=available) and not self._learns_from(turn, available):
+            return route_by_category(local.category, _reason(local), CategorySource.LOCAL), Decimal(0)
         call = ModelCall(
             model=CATEGORIZER,
             prompt=excerpt(turn.asked.message),
@@ -155,17 +156,23 @@ class Answering:
             if isinstance(problem, StepParked) and problem.reason in JOURNALS_OWN:
                 raise
             logger.warning("the categoriser did not answer, the local judgement stands: %s", problem)
-            return local.category, f"{_reason(local)} (the categoriser did not answer)", Decimal(0)
+            why = f"{_reason(local)} (the categoriser did not answer)"
+            return route_by_category(local.category, why, CategorySource.LOCAL), Decimal(0)
         category = read_category(said.text)
-        if category is None:
-            return Category.H, "the categoriser's answer was none of the letters", said.cost_usd
-        return category, f"says {said.model}", said.cost_usd
+        if category is None:  # nobody said a letter, and nobody learns from it
+            why = "the categoriser's answer was none of the letters"
+            return route_by_category(Category.H, why), said.cost_usd
+        return route_by_category(category, f"says {said.model}", CategorySource.MODEL), said.cost_usd
 
-    async def _recall(self, context: ModelContext, turn: Turn) -> tuple[str, tuple[Message, ...]]:
-        """Give the session's summary and its newest messages; fold older ones where they are too many."""
+    def _learns_from(self, turn: Turn, available: bool) -> bool:  # noqa: FBT001 - private
+        """Whether the categoriser is asked though the local judgement is sure: else only doubtful cases would teach."""
+        return turn.holdout and available and self._parts.source is CategorySource.AUTO
+
+    async def _recall(self, context: ModelContext, turn: Turn) -> tuple[str, tuple[Message, ...], Decimal]:
+        """Give the session's summary, its newest messages, and what folding older ones cost, if they were too many."""
         recalled = divide(turn.history, self._parts.history_tokens)
         if not recalled.older:
-            return turn.summary, recalled.newest
+            return turn.summary, recalled.newest, Decimal(0)
         call = ModelCall(
             model=FAST,
             prompt=folding_prompt(turn.summary, recalled.older),
@@ -177,13 +184,13 @@ class Answering:
         except StepParked as parked:
             if parked.reason in JOURNALS_OWN:
                 raise
-            return turn.summary, recalled.newest
+            return turn.summary, recalled.newest, Decimal(0)
         except StepError as error:
             logger.warning("a session was not summarised, its older messages are left out: %s", error)
-            return turn.summary, recalled.newest
+            return turn.summary, recalled.newest, Decimal(0)
         folded = [message.message_id for message in recalled.older]
         await in_thread(self._parts.store.fold, turn.session_id, said.text, folded, turn.summary)
-        return said.text, recalled.newest
+        return said.text, recalled.newest, said.cost_usd
 
     def _receipt(self, chosen: Chosen, said: ModelAnswer, estimated_usd: Decimal, spent_usd: Decimal) -> Receipt:
         cost_usd = said.cost_usd + spent_usd

@@ -104,6 +104,8 @@ class Chosen:
         reason: for the receipt.
         holdout: it went to the strong model all the same, so that what routing costs in quality is measured.
         moved_from: the documented model, where the route scorer moved the request down.
+        sorted_by: who said the category; None where size or images decided, and nobody was asked.
+        held_from: the model it would have gone to, had it not been held out.
     """
 
     category: Category
@@ -111,6 +113,8 @@ class Chosen:
     reason: str
     holdout: bool = False
     moved_from: str | None = None
+    sorted_by: CategorySource | None = None
+    held_from: str | None = None
 
 
 @dataclass(frozen=True)

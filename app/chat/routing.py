@@ -63,17 +63,22 @@ def read_category(said: str) -> Category | None:
     return Category(letter) if letter in Category.__members__ else None
 
 
-def route_by_category(category: Category, why: str) -> Chosen:
+def route_by_category(category: Category, why: str, sorted_by: CategorySource | None = None) -> Chosen:
     """Route to the documented model."""
-    return Chosen(category, _MODELS[category], f"category {category}: {why}")
+    return Chosen(category, _MODELS[category], f"category {category}: {why}", sorted_by=sorted_by)
 
 
-def hold_out(chosen: Chosen) -> Chosen:
-    """Send a single-model request to the strong model all the same, and say so."""
+def hold_out(chosen: Chosen, model: str | None = None) -> Chosen:
+    """Send a single-model request to the strong model all the same, and say so.
+
+    Args:
+        chosen: its route by its category.
+        model: where it would have gone; None means there. Kept, so that like is compared with like.
+    """
     if chosen.category is Category.H:
         return chosen
     reason = f"{chosen.reason}; one of the share that always goes to {THINKING}"
-    return replace(chosen, model=THINKING, holdout=True, reason=reason)
+    return replace(chosen, model=THINKING, holdout=True, reason=reason, held_from=model or chosen.model)
 
 
 def move_down(chosen: Chosen, model: str, evidence: str) -> Chosen:

@@ -56,7 +56,8 @@ lines as (
     on conflict (run_id, part) do nothing
 )
 update chat_turns set answered_at = clock_timestamp(), category = :category, model = :model, moved_from = :moved_from,
-    holdout = :holdout, reason = :reason, estimated_usd = :estimated_usd, saved_usd = :saved_usd, cost_usd = :cost_usd
+    holdout = :holdout, sorted_by = :sorted_by, held_from = :held_from,
+    reason = :reason, estimated_usd = :estimated_usd, saved_usd = :saved_usd, cost_usd = :cost_usd
 where run_id = cast(:run_id as uuid) and answered_at is null
 """)
 # The texts go with their session; a judged one stays for those who learn, unless its owner deleted the session.
@@ -186,6 +187,8 @@ class PgChatStore:
             "model": receipt.answered_by,
             "moved_from": receipt.chosen.moved_from,
             "holdout": receipt.chosen.holdout,
+            "sorted_by": None if receipt.chosen.sorted_by is None else str(receipt.chosen.sorted_by),
+            "held_from": receipt.chosen.held_from,
             "reason": receipt.chosen.reason,
             "estimated_usd": receipt.estimated_usd,
             "saved_usd": receipt.saved_usd,

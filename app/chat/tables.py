@@ -57,6 +57,8 @@ chat_turns = sa.Table(
     sa.Column("category", sa.Text),
     sa.Column("model", sa.Text, comment="that answered"),
     sa.Column("moved_from", sa.Text),
+    sa.Column("sorted_by", sa.Text, comment="who said the category: model or local; null where its shape decided"),
+    sa.Column("held_from", sa.Text, comment="where a held-out message would have gone"),
     sa.Column("reason", sa.Text),
     sa.Column("context_tokens", sa.Integer, nullable=False, server_default="0"),
     sa.Column("estimated_usd", Dollars),

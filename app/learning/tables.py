@@ -35,3 +35,13 @@ model_versions = sa.Table(
     sa.Index("uq_model_versions_serving", "scorer", unique=True, postgresql_where=sa.text("status = 'serving'")),
     sa.Index(None, "scorer", "number"),
 )
+
+# Where the trainings stand that begin when enough new rows have come; one row a scorer.
+learning_trainings = sa.Table(
+    "learning_trainings",
+    metadata,
+    sa.Column("scorer", sa.String(MAX_SCORER), primary_key=True),
+    # No foreign key: runs are deleted when they are old.
+    sa.Column("run_id", UUID(as_uuid=False)),
+    sa.Column("seen_until", TIME, comment="rows up to here started it; later ones count for the next"),
+)

@@ -1,0 +1,157 @@
+"""The scorer of routes, over `ml/`: how much would be lost if a cheaper model answered, learned from verdicts.
+
+A verdict tells how one model did on one message; what the others would have said nobody knows. So a loss is a
+difference of two estimates with an upper bound, and only the bound decides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from app.chat.routing import LADDER
+from app.learning.category import MESSAGE, read_part
+from app.learning.model import Trained, TrainingRows
+from app.learning.ports import ScoredRows, TooFewSamplesError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from decimal import Decimal
+
+    import sqlalchemy as sa
+
+    from app.chat.lessons import PgChatLessons
+    from app.learning.model import Columns
+    from app.learning.ports import Scorer
+    from ml.route import RouteScorer as Fitted
+
+ROUTE = "route"
+FEATURE_SET = "routes-1"
+FEWEST_JUDGED = 300
+NEW_VERDICTS = 50
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that may answer, and about what that costs."""
+
+    model: str
+    price_usd: Decimal
+
+
+@dataclass(frozen=True)
+class Found:
+    """Which model shall answer, and on what evidence."""
+
+    model: str
+    evidence: str
+
+
+class RouteModel:
+    """A fitted scorer of `ml/` behind our port.
+
+    Args:
+        fitted: expects losses, with an upper bound.
+        judged: verdicts it learned from, by model.
+    """
+
+    def __init__(self, fitted: Fitted, judged: Mapping[str, int]) -> None:
+        self.fitted = fitted
+        self.judged = dict(judged)
+
+    def choose(self, message: str, candidates: Sequence[Candidate], max_loss: float) -> Found | None:
+        """Choose the cheapest model that is expected to lose no more than that against the last, for sure.
+
+        Args:
+            message: what is asked.
+            candidates: cheapest first, the documented one last.
+            max_loss: most the upper bound may be, as a share of good answers.
+        """
+        *cheaper, documented = candidates
+        text = read_part(message)
+        for candidate in cheaper:
+            if not self.judged.get(candidate.model) or not self.judged.get(documented.model):
+                continue
+            mean, upper = self.fitted.expected_loss(text, candidate.model, documented.model)
+            if upper <= max_loss:
+                cases = f"{self.judged[candidate.model]} judged answers of it and {self.judged[documented.model]} of"
+                loss = f"expected to lose {mean:+.1%} of good answers, at most {upper:+.1%}"
+                return Found(candidate.model, f"{loss}, by {cases} {documented.model}")
+        return None
+
+    def score(self, columns: Columns) -> ScoredRows:
+        """Give, a row, the expected share of good answers that its model loses against the strongest."""
+        found = [
+            self.fitted.expected_loss(read_part(message), model, LADDER[-1]) if model != LADDER[-1] else (0.0, 0.0)
+            for message, model in zip(columns[MESSAGE], columns[MODEL], strict=True)
+        ]
+        return ScoredRows([mean for mean, _ in found], [max(0.0, upper - mean) for mean, upper in found])
+
+    def explain(self, row: Mapping[str, Any]) -> list[tuple[str, float]]:
+        """Give the loss as it is expected and what is added for being unsure; see the port."""
+        found = self.score({name: [value] for name, value in row.items()})
+        return [("expected loss", found.scores[0])]
+
+
+class RouteLessons:
+    """Verdicts on this installation's chats, as rows; implements `Lessons`.
+
+    Args:
+        turns: reads them.
+    """
+
+    def __init__(self, turns: PgChatLessons) -> None:
+        self._turns = turns
+        self.engine = turns.engine
+
+    def count(self, connection: sa.Connection, since: datetime | None) -> tuple[int, datetime | None]:
+        """Count the verdicts after a moment."""
+        return self._turns.count_verdicts(connection, since)
+
+    def read(self, connection: sa.Connection) -> TrainingRows:
+        """Read the verdicts as rows; good ones are what people want."""
+        found = self._turns.read_verdicts(connection)
+        columns = {MESSAGE: [one.message for one in found], MODEL: [one.model for one in found]}
+        labels = [int(one.good) for one in found]
+        return TrainingRows(columns, labels, [1.0] * len(found), [one.at_s for one in found])
+
+
+def count_judged(models: Sequence[Any]) -> dict[str, int]:
+    """Count verdicts by model, and refuse too few.
+
+    Raises:
+        TooFewSamplesError: says what is there and what is needed.
+    """
+    counts = Counter(str(model) for model in models)
+    if counts.total() < FEWEST_JUDGED or len(counts) == 1:
+        of = ", ".join(f"{number} of {model}" for model, number in sorted(counts.items())) or "none"
+        raise TooFewSamplesError(
+            f"{counts.total()} judged answers ({of}) are too few to move anything; {FEWEST_JUDGED} are needed, of more"
+            " than one model. Categories alone decide."
+        )
+    return dict(counts)
+
+
+class RouteLearner:
+    """Trains and reads scorers of routes.
+
+    Args:
+        threads: of the training.
+    """
+
+    scorer = ROUTE
+    feature_set = FEATURE_SET
+
+    def __init__(self, threads: int = 1) -> None:
+        self._threads = threads
+
+    def train(self, data: TrainingRows, running: Scorer | None, *, seed: int = 0) -> Trained:
+        """Train on all verdicts; the bound on what is lost, not the version before, decides what it may move."""
+        raise NotImplementedError
+
+    def load(self, artifact: str) -> RouteModel:
+        """Read a saved scorer; see the port."""
+        raise NotImplementedError
