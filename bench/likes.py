@@ -5,8 +5,9 @@
 Likes go out at a fixed pace whatever the answers do (an open loop), so that a slow answer cannot hide behind a later
 request. Every like names a record of its own and one of a quarter of the structures; the other structures' prompts
 stay unliked, so that there is something to learn. A round is a stretch of likes alone and one with learning cycles
-triggered one after another. What the cycles came to is read back from the system: with none that trained, the figures
-are of no training, and the program says so and ends with 1.
+triggered one after another. With `--quiet .3` a stretch begins when other programs take less than .3 of a core; what
+they took during it is in its line. What the cycles came to is read back from the system: with none that trained, the
+figures are of no training, and the program says so and ends with 1.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ LIKED_BEFORE = 200  # likes of the first cycle
 CONNECTIONS = 50
 LIKED_SHARE = 4  # one structure in so many is liked
 PAUSE_S = 3.0  # between two stretches: what the last one left to do is done
-OK = 200
+OTHERS = "all others"
 CYCLE_ENDS_WITHIN_S = 180.0
+LOOK_S = 2.0  # at what other programs take
+QUIET_WITHIN_S = 900.0
 TRAINED = frozenset({"trained", "kept_previous"})
 
 
@@ -187,12 +190,21 @@ class Sender:
             answer.raise_for_status()
             return await answer.json()
 
+    async def await_quiet(self, share: float) -> None:
+        """Wait until other programs take less than this share of a core, a quarter of an hour at most."""
+        until = time.monotonic() + QUIET_WITHIN_S
+        while time.monotonic() < until:
+            before = self._cpu().get(OTHERS, 0.0)
+            await asyncio.sleep(LOOK_S)
+            if self._cpu().get(OTHERS, 0.0) - before < share * LOOK_S:
+                return
+
     def _cpu(self) -> dict[str, float]:
         if self._own is None:
             return {}
         mine = {**self._own.cpu_s(), "this client": time.process_time()}
         busy = psutil.cpu_times()
-        return {**mine, "all others": sum(busy) - busy.idle - busy.iowait - sum(mine.values())}
+        return {**mine, OTHERS: sum(busy) - busy.idle - busy.iowait - sum(mine.values())}
 
 
 async def measure(arguments: argparse.Namespace, own: OwnSystem | None) -> bool:
@@ -203,6 +215,8 @@ async def measure(arguments: argparse.Namespace, own: OwnSystem | None) -> bool:
         stretches: dict[bool, list[Stretch]] = {False: [], True: []}
         for _ in range(arguments.rounds):
             for trains in (False, True):
+                if arguments.quiet:
+                    await sender.await_quiet(arguments.quiet)
                 stretch = await sender.stretch(arguments.rate, arguments.seconds, trains=trains)
                 stretches[trains].append(stretch)
                 print(f"{'training' if trains else 'no cycle'}: {stretch}")
@@ -245,6 +259,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each stretch")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--prompts", type=int, default=4000, help="made beforehand; the more, the longer a training")
+    parser.add_argument("--quiet", type=float, default=0.0, help="of a core: wait until others take less (--start)")
     parser.add_argument("--threshold", type=int, default=1_000_000, help="LIKE_THRESHOLD of the system that is started")
     arguments = parser.parse_args()
     print(", ".join(f"{name} {value}" for name, value in describe_machine().items()))
