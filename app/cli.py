@@ -194,6 +194,15 @@ def models() -> None:
     print_models(_settings(), _console())
 
 
+@main.command()
+@click.option("--since", default="400d", show_default=True, help="A number of days such as 30d, or a date.")
+def savings(since: str) -> None:
+    """Show what routing chats saved, at what loss of quality, and from how many judged answers that is known."""
+    from app.commands.savings import print_savings
+
+    print_savings(_settings(), since, _console())
+
+
 @main.command("import-state")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def import_state(file: Path) -> None:

@@ -19,6 +19,8 @@ from app.telemetry.metrics import SystemCollector
 if TYPE_CHECKING:
     from app.usage.model import Costs, ModelUsage
 
+SAVINGS_OF = dt.timedelta(days=30)
+
 resource = Resource("stats", "How the system is used, and what it costs.")
 
 
@@ -52,6 +54,32 @@ class CostsSchema(AnswerSchema):
     average_per_video = fields.Float(required=True, allow_none=True)
 
 
+class LossSchema(AnswerSchema):
+    """How much rarer good answers are than the strong model's to messages of the same kind."""
+
+    judged = fields.Integer(required=True, metadata={"description": "Judged answers of cheaper models."})
+    judged_held_out = fields.Integer(required=True, metadata={"description": "Judged answers of the strong model."})
+    mean = fields.Float(required=True, allow_none=True, metadata={"description": "null: too few to tell."})
+    low = fields.Float(required=True, allow_none=True, metadata={"description": "Lower bound, 95 %."})
+    high = fields.Float(required=True, allow_none=True, metadata={"description": "Upper bound, 95 %."})
+    note = fields.String(required=True)
+
+
+class SavingsSchema(AnswerSchema):
+    """What routing saved on chats that one model answers."""
+
+    since = fields.String(required=True)
+    requests = fields.Integer(required=True)
+    moved = fields.Integer(required=True, metadata={"description": "Moved down by the learned scorer."})
+    moved_share = fields.Float(required=True)
+    held_out = fields.Integer(required=True, metadata={"description": "Sent to thinking_ai all the same."})
+    dollars_spent = fields.Float(required=True)
+    dollars_always_thinking = fields.Float(required=True)
+    dollars_saved = fields.Float(required=True)
+    loss = fields.Nested(LossSchema, required=True)
+    loss_of_moved = fields.Nested(LossSchema, required=True)
+
+
 class StatsSchema(AnswerSchema):
     """How the system is used."""
 
@@ -72,6 +100,7 @@ class StatsSchema(AnswerSchema):
         required=True, metadata={"description": "by_status: status to count, of the runs that are kept."}
     )
     costs = fields.Nested(CostsSchema, required=True)
+    savings = fields.Nested(SavingsSchema, required=True)
 
 
 @resource.serves(Route(path="/stats", answer=StatsSchema, rule=Rule(tolerant=True)))
@@ -90,6 +119,7 @@ def get_stats() -> dict[str, Any]:
         "circuits": app.circuits(),
         "runs": {"by_status": app.usage.runs_by_status()},
         "costs": _show_costs(app.usage.costs()),
+        "savings": app.chat_lessons.savings(dt.datetime.now(dt.UTC) - SAVINGS_OF).to_json(),
     }
 
 

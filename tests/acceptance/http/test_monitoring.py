@@ -14,6 +14,7 @@ from app.runs.tables import calls
 from tests.acceptance.http.conftest import Door
 
 FIELDS = {
+    "savings",
     "active_sessions",
     "total_messages",
     "uptime_seconds",
