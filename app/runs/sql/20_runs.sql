@@ -161,6 +161,9 @@ begin
     if cardinality(v_step.slots) > 0 then
         fx := batuta_free_slots(fx, p_run, p_key);
     end if;
+    if v_step.status = 'parked' and v_step.kind in ('model', 'agent') then
+        perform batuta_lose_calls(p_run, p_key, p_jobs => true);  -- a vendor is at work for it
+    end if;
     fx := batuta_note(fx, p_run, 'step_cancelled', p_key, null);
 end $$;
 
