@@ -48,7 +48,7 @@ SAFETY = {
 }
 _ONLY_IMAGES = frozenset({"num_images", "quality", "safety_filter"})
 _ONLY_FILM = frozenset({"duration", "resolution", "generate_audio"})
-_SECONDS = re.compile(r"(\d{1,3})(?:\.0+)?\s*s?")
+_SECONDS = re.compile(r"([0-9]{1,3})(?:\.0+)?\s*s?")
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class _Reader:
 def _whole(low: int, high: int) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         text = str(value)
-        if isinstance(value, bool) or not re.fullmatch(r"\d{1,6}", text) or not low <= int(text) <= high:
+        if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,6}", text) or not low <= int(text) <= high:
             raise ValueError(f"must be a whole number from {low} to {high}")
         return int(text)
 

@@ -6,7 +6,7 @@ import http.client
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
@@ -155,7 +155,7 @@ def test_only_a_hash_leads_to_a_file(system: tuple[Trial, str, Path], film: Asse
     place = urlsplit(system[1])
     for query in ("", "?expires=9&signature=0"):
         connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=10)
-        connection.putrequest("GET", requests.utils.quote(path, safe="/%.") + query, skip_host=False)
+        connection.putrequest("GET", quote(path, safe="/%.") + query, skip_host=False)
         connection.putheader("Authorization", f"Bearer {BOSS}")
         connection.endheaders()
         answer = connection.getresponse()
