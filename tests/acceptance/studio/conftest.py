@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -15,19 +17,28 @@ from app.studio.batch import answer_daily_batch, answer_manual_generation
 from app.studio.model import Asked
 from app.studio.starting import StartOptions
 from simulator import Simulator
+from tests.conftest import Servers, cloned_database, emptied
 from tests.engine.trial import Trial, open_trial
 from tests.simulator_fixtures import simulator, simulator_process
 
 __all__ = ["simulator", "simulator_process"]
 
+REDIS_NUMBER = 252
 CALLS = "/anthropic/v1/messages"
 STRATEGIST, GENERATOR = "strategist of a fashion studio", "write prompts for image generators"
-PLACES = ("a night bus", "a salt works", "a clock tower", "a tram depot", "a river lock", "a seed market")
+_numbers = itertools.count(1)
+
+
+def places(count: int) -> list[str]:
+    """Name places that no other test has named."""
+    return [f"tram depot number {next(_numbers)}" for _ in range(count)]
 
 
 def idea(place: str, **changes: Any) -> dict[str, Any]:
     """Write an idea as a model would."""
-    skeleton = f"Full-length photograph of {{subject}} {{pose}} in {{garment}} on the roof of {place}, fogged glass around."
+    skeleton = (
+        f"Full-length photograph of {{subject}} {{pose}} in {{garment}} on the roof of {place}, fogged glass around."
+    )
     usual = {
         "skeleton": skeleton,
         "renderer": "",
@@ -87,15 +98,33 @@ class Making:
 def making(
     database_url: str, redis_url: str, simulator: Simulator, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Making]:
-    """A system with one worker; a test's parameter adds variables."""
-    environment = {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "ANTHROPIC_BASE_URL": simulator.anthropic_url,
-        "ANTHROPIC_API_KEY": "sk-ant-of-the-simulator",
-        **getattr(request, "param", {}),
-    }
-    with open_trial(environment, tmp_path) as trial:
+    """A system of the test's own with one worker; a test's parameter adds variables."""
+    addresses = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    with _asking(simulator, tmp_path, {**addresses, **getattr(request, "param", {})}) as trial:
+        yield Making(trial, simulator)
+
+
+@pytest.fixture(scope="module")
+def shared_trial(
+    servers: Servers, template: str, simulator_process: Simulator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Trial]:
+    """One system for the tests of a module that leave it as it is."""
+    with cloned_database(servers, template) as database_url:
+        addresses = {"DATABASE_URL": database_url, "REDIS_URL": emptied(servers.redis.url_of(REDIS_NUMBER))}
+        with _asking(simulator_process, tmp_path_factory.mktemp("studio"), addresses) as trial:
+            yield trial
+
+
+@pytest.fixture
+def shared(shared_trial: Trial, simulator: Simulator) -> Making:
+    """The module's system, with models that remember nothing of other tests."""
+    return Making(shared_trial, simulator)
+
+
+@contextmanager
+def _asking(simulator: Simulator, folder: Path, variables: dict[str, str]) -> Iterator[Trial]:
+    models = {"ANTHROPIC_BASE_URL": simulator.anthropic_url, "ANTHROPIC_API_KEY": "sk-ant-of-the-simulator"}
+    with open_trial({**models, **variables}, folder) as trial:
         trial.application.studio.prepare_catalogue()
         trial.workers.start()
-        yield Making(trial, simulator)
+        yield trial
