@@ -37,15 +37,18 @@ class TreeRows:
         matrix: shape (n, t), float32 or float64, NaN for unknown.
         label: shape (n,), 0/1.
         weight: shape (n,).
+        question: shape (n,), int64, rows of one id were shown together and one was chosen; None: each row alone.
     """
 
     matrix: Array
     label: Array
     weight: Array
+    question: Array | None = None
 
     def take(self, rows: Array) -> TreeRows:
         """Copy some rows."""
-        return TreeRows(self.matrix[rows], self.label[rows], self.weight[rows])
+        question = None if self.question is None else self.question[rows]
+        return TreeRows(self.matrix[rows], self.label[rows], self.weight[rows], question)
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,11 @@ def grow_until_enough(rows: TreeRows, growth: Growth, aside: Array, *, most: int
     data = _dataset(rows.matrix, rows, growth, parameters).construct()
     train = data.subset(np.flatnonzero(inside).tolist(), params=parameters)
     valid = data.subset(aside.tolist(), params=parameters)
-    return _grown(train, valid, parameters, most)
+    if rows.question is None:
+        return _grown(train, valid, parameters, most)
+    learned, watched = (Choices(rows.question[part], rows.label[part], rows.weight[part]) for part in (inside, aside))
+    parameters |= {"objective": learned.slopes, "metric": "none"}
+    return _grown(train, valid, parameters, most, watched.loss)
 
 
 def grow_from_stream(
@@ -178,9 +185,46 @@ class _Pieces(lgb.Sequence):
         return self._encode(places)
 
 
-def _grown(train: lgb.Dataset, valid: lgb.Dataset, parameters: dict[str, Any], most: int) -> lgb.Booster:
+class Choices:
+    """The likelihood of choices as LightGBM asks for it: slopes to grow by, and a loss to stop by.
+
+    Args:
+        question: shape (n,), rows of one id were shown together.
+        label: shape (n,), 1 for the one that was chosen.
+        weight: shape (n,).
+    """
+
+    def __init__(self, question: Array, label: Array, weight: Array) -> None:
+        _, self._place = np.unique(question, return_inverse=True)
+        self._label, self._weight = label, weight
+
+    def _chances(self, utility: Array) -> Floats:
+        highest = np.full(int(self._place.max(initial=-1)) + 1, -np.inf)
+        np.maximum.at(highest, self._place, utility)
+        raised = np.exp(utility - highest[self._place])
+        return np.asarray(raised / np.bincount(self._place, weights=raised)[self._place], dtype=np.float64)
+
+    def slopes(self, utility: Array, _data: lgb.Dataset | None) -> tuple[Floats, Floats]:
+        """Give each row's slope and curvature of the loss."""
+        p = self._chances(utility)
+        return self._weight * (p - self._label), self._weight * np.maximum(p * (1 - p), 1e-6)
+
+    def loss(self, utility: Array, _data: lgb.Dataset | None) -> tuple[str, float, bool]:
+        """Give the mean loss of a choice; less is better."""
+        chosen = self._label == 1
+        losses = -np.log(np.maximum(self._chances(utility)[chosen], 1e-12))
+        return "choice_loss", float(np.average(losses, weights=self._weight[chosen])), False
+
+
+def _grown(
+    train: lgb.Dataset,
+    valid: lgb.Dataset,
+    parameters: dict[str, Any],
+    most: int,
+    loss: Callable[[Array, lgb.Dataset], tuple[str, float, bool]] | None = None,
+) -> lgb.Booster:
     stopping = lgb.early_stopping(PATIENCE, verbose=False)
-    return shortened(lgb.train(parameters, train, most, valid_sets=[valid], callbacks=[stopping]))
+    return shortened(lgb.train(parameters, train, most, valid_sets=[valid], feval=loss, callbacks=[stopping]))
 
 
 def shortened(booster: lgb.Booster) -> lgb.Booster:

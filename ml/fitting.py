@@ -112,7 +112,7 @@ def _learn(table: Table, options: Options) -> _Parts:
     encoder = Encoder.fit(table.attributes, dict(options.kinds))
     if not _enough(table) or not encoder.tree_names:
         return _taste(table, encoder, None, None)
-    rows = TreeRows(encoder.for_trees(table.attributes), table.label, table.weight)
+    rows = TreeRows(encoder.for_trees(table.attributes), table.label, table.weight, table.question)
     growth = _growth(encoder, options)
     fold = fold_of(table.unit, FOLDS, options.seed)
     unseen = np.zeros(len(table))

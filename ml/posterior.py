@@ -17,15 +17,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ml.frame import Floats
 from ml.persons import Eliminated, Group, add_own, group_persons, order_by_person
-from ml.tastes import LAST_ROUNDS, STILL, Block, Evidence, Tastes, damping, slopes
+from ml.tastes import LAST_ROUNDS, STILL, Block, Evidence, Tastes, damping, losses, slopes
 
-EM_ROUNDS = 12  # at most: the crowd's variances settle in three, persons' go on to move by a few percent a round
+EM_ROUNDS = 40  # at most: the crowd's variances settle in three
 SETTLED = 1e-3  # a round that moves no variance by a larger share is the last
 NEWTON_ROUNDS = 2  # a round of expectation maximisation starts from the last mode, so few steps do
 BELIEF = 2.0  # how many observations the first guess of a variance is worth
+SCALES = (1.0, 0.1, 0.2, 0.5, 2.0, 5.0, 10.0)  # of the persons' variances, to choose from
+FEWEST_TO_SCALE = 10  # persons
 FULL_DIMENSIONS = 16  # up to here, with enough persons, weights of one person may move together
 PERSONS_PER_DIMENSION = 4
 LARGEST_COVARIANCES = 4_000_000  # numbers kept for persons' covariances; above, only their diagonals
@@ -68,13 +71,15 @@ def fit_tastes(evidence: Evidence, blocks: Sequence[Block], names: Sequence[str]
     full = d <= FULL_DIMENSIONS and len(known) >= PERSONS_PER_DIMENSION * d
     for _ in range(EM_ROUNDS):
         solved = _climb(rows, groups, mode, prior, NEWTON_ROUNDS)
-        scatter = mode.u.T @ mode.u
+        doubt = np.zeros_like(prior.sigma)
         for part in solved:
-            scatter += part.covariance_sum(diagonal=not full)
-        sigma = _person_variances(blocks, scatter, len(known), full=full) if known else prior.sigma
+            doubt += part.covariance_sum(diagonal=not full)
+        sigma = _person_variances(blocks, mode.u, doubt, prior.sigma, full=full) if known else prior.sigma
         before, prior = prior, _Prior(prior.centre, _crowd_variances(blocks, mode, prior), sigma)
         if _settled(before.tau, prior.tau) and _settled(np.diag(before.sigma), np.diag(prior.sigma)):
             break
+    if known:
+        prior = replace(prior, sigma=_scale(rows, mode.w, prior.sigma) * prior.sigma)
     solved = _climb(rows, groups, mode, prior, LAST_ROUNDS)
     covariances = _covariances(solved, len(known), d, diagonal=_only_diagonals(len(known), d))
     stranger = _alone(rows, blocks) if len(names) else mode.w
@@ -97,7 +102,7 @@ def learn_persons(tastes: Tastes, lots: Iterable[Evidence], names: Sequence[str]
     means, covariances = [np.zeros((0, d))], [np.zeros((0, d) if diagonal else (0, d, d))]
     for evidence in lots:
         rows, groups, known = _sorted(evidence, d)
-        u, solved = _climb_alone(rows, groups, tastes, len(known))
+        u, solved = _climb_alone(rows, groups, tastes.crowd, tastes.spread, len(known))
         persons += [names[j] for j in known]
         means.append(u)
         covariances.append(_covariances(solved, len(known), d, diagonal=diagonal))
@@ -105,10 +110,12 @@ def learn_persons(tastes: Tastes, lots: Iterable[Evidence], names: Sequence[str]
     return replace(tastes, persons=places, means=np.concatenate(means), covariances=np.concatenate(covariances))
 
 
-def _climb_alone(rows: Evidence, groups: list[Group], tastes: Tastes, persons: int) -> tuple[Floats, list[Eliminated]]:
+def _climb_alone(
+    rows: Evidence, groups: list[Group], crowd: Floats, sigma: Floats, persons: int
+) -> tuple[Floats, list[Eliminated]]:
     """Take Newton's steps with the crowd where it is."""
-    d = tastes.personal
-    offset, own = rows.design @ tastes.crowd, rows.design[:, :d]
+    d = len(sigma)
+    offset, own = rows.design @ crowd, rows.design[:, :d]
     u = np.zeros((persons, d))
     solved: list[Eliminated] = []
     for _ in range(LAST_ROUNDS):
@@ -116,8 +123,8 @@ def _climb_alone(rows: Evidence, groups: list[Group], tastes: Tastes, persons: i
         add_own(eta, own, groups, u)
         error, spread, centred = slopes(rows, own, eta)
         scaled = centred * np.sqrt(spread)[:, None]
-        wish = _wishes(rows, groups, error, tastes.spread) - u
-        solved = [Eliminated(group, scaled, tastes.spread) for group in groups]
+        wish = _wishes(rows, groups, error, sigma) - u
+        solved = [Eliminated(group, scaled, sigma) for group in groups]
         step = np.zeros_like(u)
         for part in solved:
             step[part.group.persons] = part.step(wish[part.group.persons], np.zeros(d))
@@ -127,6 +134,43 @@ def _climb_alone(rows: Evidence, groups: list[Group], tastes: Tastes, persons: i
         if np.abs(moved).max(initial=0.0) < STILL:
             break
     return u, solved
+
+
+def _scale(rows: Evidence, crowd: Floats, sigma: Floats) -> float:
+    """Choose by what factor to believe that persons differ: their first rows tell about those that follow.
+
+    Laplace's approximation makes persons too much alike where they have hardly more rows than weights, and a first
+    guess makes them too unlike where they do not differ. To believe it less, it is enough that this does better; to
+    believe it more, better by more than a standard error.
+    """
+    kept = rows.take(np.flatnonzero(rows.person >= 0))
+    early = _first_halves(kept)
+    learned, groups, persons = _sorted(kept.take(np.flatnonzero(early)), len(sigma))
+    asked = kept.take(np.flatnonzero(~early))
+    offset, own = asked.design @ crowd, asked.design[:, : len(sigma)]
+    place = np.searchsorted(persons, asked.person)
+    found: dict[float, Floats] = {}
+    for scale in SCALES:
+        u, _ = _climb_alone(learned, groups, crowd, scale * sigma, len(persons))
+        each = losses(asked, offset + np.einsum("nd,nd->n", own, u[place]))
+        found[scale] = np.bincount(place, weights=each, minlength=len(persons)).astype(np.float64)
+    best = min(found, key=lambda scale: float(found[scale].sum()))
+    gain = found[1.0] - found[best]
+    if len(gain) < FEWEST_TO_SCALE or (best > 1 and gain.mean() < gain.std() / np.sqrt(len(gain))):
+        return 1.0
+    return best
+
+
+def _first_halves(rows: Evidence) -> npt.NDArray[np.bool_]:
+    """Mark the first half of each person's rows, or questions, in the order they came; of an odd number the larger."""
+    unit = np.arange(len(rows.label)) if rows.question is None else rows.question
+    _, first, place = np.unique(unit, return_index=True, return_inverse=True)
+    order = np.lexsort((first, rows.person[first]))
+    owner = rows.person[first][order]
+    begins, ends = np.searchsorted(owner, owner), np.searchsorted(owner, owner, side="right")
+    early = np.empty(len(order), dtype=bool)
+    early[order] = 2 * (np.arange(len(order)) - begins) < ends - begins
+    return np.asarray(early[place])
 
 
 def _sorted(evidence: Evidence, personal: int) -> tuple[Evidence, list[Group], list[int]]:
@@ -221,14 +265,21 @@ def _crowd_variances(blocks: Sequence[Block], mode: _Mode, prior: _Prior) -> Flo
     return out
 
 
-def _person_variances(blocks: Sequence[Block], scatter: Floats, persons: int, *, full: bool) -> Floats:
-    guess = np.concatenate([np.full(block.stop - block.start, block.person) for block in blocks])[: len(scatter)]
+def _person_variances(blocks: Sequence[Block], u: Floats, doubt: Floats, sigma: Floats, *, full: bool) -> Floats:
+    """Learn Σ from the persons' modes and from their covariances, added up.
+
+    One by one the variances take MacKay's step: it has the same fixed point as expectation maximisation and gets there
+    also where persons hardly differ, for which the other would need hundreds of rounds.
+    """
+    guess = np.concatenate([np.full(block.stop - block.start, block.person) for block in blocks])[: len(sigma)]
     if full:
-        return np.asarray((scatter + BELIEF * np.diag(guess)) / (persons + BELIEF) + 1e-9 * np.eye(len(scatter)))
-    diagonal = np.diag(scatter).copy()
+        learned = u.T @ u + doubt + BELIEF * np.diag(guess)
+        return np.asarray(learned / (len(u) + BELIEF) + 1e-9 * np.eye(len(sigma)))
+    seen, unknown = (u**2).sum(axis=0), np.diag(doubt) / np.diag(sigma)
+    out = np.ones(len(sigma))
     for block in blocks:
-        part = slice(block.start, min(block.stop, len(scatter)))
-        width = max(1, part.stop - part.start)
+        part = slice(block.start, min(block.stop, len(sigma)))
         if part.stop > part.start:
-            diagonal[part] = (diagonal[part].sum() + BELIEF * block.person) / (width * persons + BELIEF)
-    return np.diag(np.maximum(diagonal, 1e-9))
+            told = max(0.0, (part.stop - part.start) * len(u) - float(unknown[part].sum()))
+            out[part] = (seen[part].sum() + BELIEF * block.person) / (told + BELIEF)
+    return np.diag(np.maximum(out, 1e-9))

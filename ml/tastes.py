@@ -194,6 +194,17 @@ def slopes(rows: Evidence, design: Floats, eta: Floats) -> tuple[Floats, Floats,
     return rows.weight * (rows.label - p), rows.weight * p, design - mean[place]
 
 
+def losses(rows: Evidence, eta: Floats) -> Floats:
+    """Give each row's part of the negative log-likelihood, in nats, shape (n,)."""
+    if rows.question is None:
+        return np.asarray(rows.weight * (np.logaddexp(0.0, eta) - rows.label * eta), dtype=np.float64)
+    _, place = np.unique(rows.question, return_inverse=True)
+    highest = np.full(int(place.max(initial=-1)) + 1, -np.inf)
+    np.maximum.at(highest, place, eta)
+    total = np.log(np.bincount(place, weights=np.exp(eta - highest[place]))) + highest
+    return np.asarray(rows.weight * rows.label * (total[place] - eta), dtype=np.float64)
+
+
 def damping(moved: Floats) -> float:
     """Shorten a step that would move a utility too far: a factor in (0, 1]."""
     return float(min(1.0, STEP_LIMIT / max(STEP_LIMIT, np.abs(moved).max(initial=0.0))))
