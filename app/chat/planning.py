@@ -178,12 +178,10 @@ async def _tell(context: ModelContext, call: ModelCall) -> tuple[str, str | None
 
 def _ends(steps: Sequence[StepSummary]) -> _Ends:
     """Sort the plan's steps, and the plan itself where it failed; items of a `for_each` count through it."""
-    keys = {step.key for step in steps}
     own = [
         step
         for step in steps
-        if (step.key.startswith(KEY_PREFIX) and step.key.rpartition(".")[0] not in keys)
-        or (step.key == "plan" and step.status == "failed")
+        if (step.key.startswith(KEY_PREFIX) and step.parent is None) or (step.key == "plan" and step.status == "failed")
     ]
     return _Ends(
         made=tuple(step for step in own if step.status == "completed"),

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StepSummary:
-    """What a step of the same run did so far; `error` is `{"code", "message"}` or None."""
+    """What a step of the same run did so far.
+
+    Args:
+        error: `{"code", "message"}` or None.
+        parent: the key of the `for_each` whose item it is.
+    """
 
     key: str
     kind: str
@@ -30,6 +35,7 @@ class StepSummary:
     output: Any
     error: dict[str, Any] | None
     reason: str | None = None
+    parent: str | None = None
 
 
 class StepContext(Protocol):

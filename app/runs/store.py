@@ -123,7 +123,7 @@ class PgRunStore:
         )
         with self.engine.connect() as connection:
             return [
-                StepSummary(row.key, row.kind, row.target, row.status, row.output, row.error, row.reason)
+                StepSummary(row.key, row.kind, row.target, row.status, row.output, row.error, row.reason, row.parent)
                 for row in connection.execute(query)
             ]
 

@@ -59,6 +59,7 @@ class _DocumentReader:
         blocks = self._blocks(own.get("workflow") if isinstance(document, dict) else document)
         self._problems.raise_if_any()  # too large, or no workflow at all: looking further is no help
         read = [self._block(raw, index) for index, raw in enumerate(blocks) if not self._problems.full]
+        self._check_items([task for block in read if block is not None for task in block.tasks])
         merged = {**self._variables(own.get("variables")), **self._variables(variables)}
         self._problems.raise_if_any()
         return Workflow(blocks=tuple(block for block in read if block is not None), variables=merged)
@@ -147,6 +148,14 @@ class _DocumentReader:
         if taken != task.place:
             self._problems.add(inside(task.place, "id"), f"The id {shown(task.key)} is taken by {taken}.")
         return taken == task.place
+
+    def _check_items(self, tasks: list[Task]) -> None:
+        """Refuse an id whose items ("1.0", "1.1") would be called like tasks that have no id."""
+        numbers = {task.key.partition(".")[0] for task in tasks if "." in task.key}
+        for task in tasks:
+            if task.for_each is not None and task.key in numbers:
+                message = f"The tasks without ids of block {task.key} are called as its items would be; choose another."
+                self._problems.add(inside(task.place, "id"), message)
 
     def _checked(self, block_type: BlockType, tasks: list[Task], place: str) -> tuple[Task, ...]:
         if block_type is BlockType.GRAPH:

@@ -65,6 +65,19 @@ def report(steps: list[StepSummary], raises: Exception, attempt: int = 1) -> tup
 REFUSED = PersistentError("no key", code="auth")
 
 
+def test_a_task_called_like_a_block_takes_no_part_of_a_plan_away() -> None:
+    steps = [
+        step("w-0"),
+        step("w-0.1", "failed", None),
+        step("w-each"),
+        step("w-each.0", "failed", None, parent="w-each"),
+    ]
+    told, _ = report(steps, REFUSED)
+    assert told["status"] == "partial"
+    assert "0.1" in told["response"]
+    assert "each.0" not in told["response"]
+
+
 def test_the_keys_of_a_plan_are_none_of_ours() -> None:
     tasks = [
         {"id": "chat", "model": "fast_ai", "prompt": "a"},
@@ -105,7 +118,8 @@ def test_what_was_left_out_is_named_and_what_a_condition_skipped_is_not() -> Non
 
 
 def test_items_of_a_loop_count_through_it() -> None:
-    told, _ = report([step("plan"), step("w-0.0", output=["x", None]), step("w-0.0.0"), step("w-0.0.1")], REFUSED)
+    items = [step("w-0.0.0", parent="w-0.0"), step("w-0.0.1", parent="w-0.0")]
+    told, _ = report([step("plan"), step("w-0.0", output=["x", None]), *items], REFUSED)
     assert told["response"].count("## ") == 1
 
 

@@ -163,6 +163,15 @@ def test_an_id_is_unique_in_the_whole_document() -> None:
     assert errors == {"workflow[1].tasks[1].id": ['The id "a" is taken by workflow[0].tasks[0].']}
 
 
+def test_the_items_of_a_task_are_never_called_like_a_task_without_an_id() -> None:
+    looped = echo("1", for_each=[1, 2])
+    errors = refused([{"tasks": [looped]}, {"tasks": [echo("named"), echo()]}])
+    assert list(errors) == ["workflow[0].tasks[0].id"]
+    assert list(refused([{"tasks": [echo("0", for_each="{list}"), echo()]}])) == ["workflow[0].tasks[0].id"]
+    assert len(parse([{"tasks": [looped]}, {"tasks": [echo("named")]}]).tasks()) == 2
+    assert len(parse([{"tasks": [echo("1")]}, {"tasks": [echo()]}]).tasks()) == 2
+
+
 def test_tasks_of_one_linear_block_do_not_set_the_same_variable() -> None:
     tasks = [echo(output_variable="x"), echo(output_variable="y"), echo(output_variable="x")]
     assert list(refused([{"type": "linear", "tasks": tasks}])) == ["workflow[0].tasks[2].output_variable"]
