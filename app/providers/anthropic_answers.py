@@ -10,6 +10,7 @@ import orjson
 
 from app.gateway.model import ChatAnswer, ChatRequest, Usage
 from app.gateway.prices import guess_tokens
+from app.providers import figures
 from app.providers.anthropic_errors import from_body
 from app.providers.anthropic_turns import hang_turn
 from app.providers.failures import cut_short, unreadable
@@ -101,7 +102,7 @@ def _tool_calls(blocks: list[dict[str, Any]], request: ChatRequest, *, cut: bool
 
 def _usage(raw: Any, request: ChatRequest, text: str) -> Usage:
     """Read usage. The wire's four kinds of input do not overlap, as ours; its output includes the thinking."""
-    if not isinstance(raw, dict) or not _count(raw, "input_tokens") + _count(raw, "output_tokens"):
+    if not isinstance(raw, dict) or not _is_counted(raw):
         prompt = sum(guess_tokens(_text_of(message["content"])) for message in request.messages)
         return Usage(input_tokens=prompt, output_tokens=guess_tokens(text), estimated=True)
     written = _count(raw, "cache_creation_input_tokens")
@@ -116,6 +117,11 @@ def _usage(raw: Any, request: ChatRequest, text: str) -> Usage:
     )
 
 
+def _is_counted(raw: Mapping[str, Any]) -> bool:
+    counts = (raw.get("input_tokens"), raw.get("output_tokens"))
+    return all(map(figures.is_credible, counts)) and any(map(figures.count_of, counts))
+
+
 def _text_of(content: Any) -> str:
     return content if isinstance(content, str) else "".join(str(part.get("text") or "") for part in content)
 
@@ -126,8 +132,7 @@ def _inner(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _count(raw: Mapping[str, Any], key: str) -> int:
-    value = raw.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return figures.count_of(raw.get(key))
 
 
 class Pieces:

@@ -27,6 +27,7 @@ from app.gateway.media_model import (
     Picture,
 )
 from app.gateway.model import Blame, Usage
+from app.providers import figures
 from app.providers.failures import from_connection, marked, unreadable
 from app.providers.fetching import Source, fetch
 from app.providers.google_errors import REFUSALS, from_answer, read_json, refuses_for_good
@@ -249,7 +250,7 @@ def _film_tokens(usage: Mapping[str, Any]) -> int:
 
 
 def _count(usage: Mapping[str, Any], *names: str) -> int:
-    return next((max(0, int(usage[name])) for name in names if usage.get(name) is not None), 0)
+    return next((figures.count_of(usage[name]) for name in names if usage.get(name) is not None), 0)
 
 
 def _decoded(text: str) -> bytes:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import orjson
 
 from app.gateway.model import ChatAnswer, ChatRequest, Usage
 from app.gateway.prices import guess_tokens
+from app.providers import figures
 from app.providers.failures import unreadable
 from app.providers.openai_errors import error_object, from_body
 
@@ -123,7 +124,7 @@ def _read_arguments(raw: Any) -> dict[str, Any] | None:
 
 def _read_usage(raw: Any, request: ChatRequest, text: str) -> Usage:
     """Read usage. The wire's prompt tokens include cached ones; ours do not overlap."""
-    if not isinstance(raw, dict) or not count_of(raw, "prompt_tokens") + count_of(raw, "completion_tokens"):
+    if not isinstance(raw, dict) or not _is_counted(raw):
         prompt = sum(guess_tokens(text_of(message.get("content"))) for message in request.messages)
         return Usage(input_tokens=prompt, output_tokens=guess_tokens(text), estimated=True)
     prompt_details, output_details = _details(raw, "prompt_tokens_details"), _details(raw, "completion_tokens_details")
@@ -138,6 +139,11 @@ def _read_usage(raw: Any, request: ChatRequest, text: str) -> Usage:
     )
 
 
+def _is_counted(raw: Mapping[str, Any]) -> bool:
+    counts = (raw.get("prompt_tokens"), raw.get("completion_tokens"))
+    return all(map(figures.is_credible, counts)) and any(map(figures.count_of, counts))
+
+
 def _details(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = raw.get(key)
     return found if isinstance(found, dict) else {}
@@ -145,23 +151,12 @@ def _details(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def count_of(raw: Mapping[str, Any], key: str) -> int:
     """Read a count of tokens; 0 when there is none."""
-    value = raw.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return figures.count_of(raw.get(key))
 
 
 def _vendor_cost_usd(raw: Mapping[str, Any]) -> Decimal | None:
     """Read what OpenRouter charged; with a host's key of one's own, that host's bill comes on top of its fee."""
-    charged = _dollars(raw.get("cost"))
+    charged = figures.dollars_of(raw.get("cost"))
     if charged is None or raw.get("is_byok") is not True:
         return charged
-    return charged + (_dollars(_details(raw, "cost_details").get("upstream_inference_cost")) or Decimal(0))
-
-
-def _dollars(raw: Any) -> Decimal | None:
-    if raw is None or isinstance(raw, bool):
-        return None
-    try:
-        amount = Decimal(str(raw))
-    except InvalidOperation:
-        return None
-    return amount if amount.is_finite() and amount >= 0 else None
+    return charged + (figures.dollars_of(_details(raw, "cost_details").get("upstream_inference_cost")) or Decimal(0))

@@ -307,6 +307,32 @@ def test_a_vendor_that_counts_nothing_is_guessed_at_and_marked(simulator: Simula
     assert (usage.input_tokens, usage.output_tokens) == (2, 5)
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 10**15, "completion_tokens": 5},
+        {"prompt_tokens": 5, "completion_tokens": 9 * 10**18},
+        {"prompt_tokens": -5, "completion_tokens": 5},
+    ],
+)
+def test_a_count_that_no_model_can_reach_is_not_believed(simulator: Simulator, usage: dict[str, int]) -> None:
+    simulator.answer(content="four words of answer", usage=usage)
+
+    read = send(simulator).usage
+
+    assert read.estimated
+    assert (read.input_tokens, read.output_tokens) == (2, 5)
+
+
+@pytest.mark.parametrize("details", [{"cached_tokens": 10**17}, {"cache_write_tokens": 10**30}])
+def test_a_share_that_no_model_can_reach_is_not_believed(simulator: Simulator, details: dict[str, int]) -> None:
+    simulator.answer(content="x", usage={"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": details})
+
+    read = send(simulator).usage
+
+    assert (read.prompt_tokens, read.output_tokens, read.estimated) == (7, 5, False)
+
+
 def test_text_that_no_wire_can_carry_is_our_own_fault(simulator: Simulator) -> None:
     error = fail(simulator, replace(ASKED, messages=({"role": "user", "content": "\ud800"},)))
 

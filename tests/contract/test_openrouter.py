@@ -114,7 +114,7 @@ def test_with_a_key_of_one_s_own_at_the_host_its_bill_counts_too(simulator: Simu
     assert send(simulator).usage.vendor_cost_usd == Decimal("0.021")
 
 
-@pytest.mark.parametrize("cost", [None, "free", True, -1, "nan"])
+@pytest.mark.parametrize("cost", [None, "free", True, -1, "nan", 1e12])
 def test_a_cost_that_is_none_is_not_believed(simulator: Simulator, cost: Any) -> None:
     simulator.fault(
         CHAT,
