@@ -143,7 +143,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("DEFAULT_BATCH_IDEAS", whole(0, 50), 5, "Ideas of a batch when nothing else says."),
     Variable("DEFAULT_NUM_PROMPTS", whole(0, 500), 12, "Prompts of a batch when nothing else says."),
     Variable("DEFAULT_RENDERER", text, "ImageFX", "Renderer when nothing else says."),
-    Variable("STUDIO_FALLBACK", flag, False, "Let the plain way fill in when a configured service fails."),
+    Variable("STUDIO_FALLBACK", flag, False, "Let the plain way fill in when a configured service or model fails."),
     Variable("STUDIO_MODELS", flag, True, "Let models make ideas and prompts where a provider is configured."),
     Variable(
         "STUDIO_LATENCY",

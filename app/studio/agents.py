@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -294,14 +295,19 @@ def register_handlers(catalog: HandlerCatalog, agents: StudioAgents, settings: S
             settings.score_timeout_s + CONNECT_MARGIN_S,
             "Refreshes the structures' scores",
         ),
-        ("strategist", agents.idea_maker, max(strategist_s, MODEL_TIMEOUT_S), "Proposes new structures"),
+        ("strategist", agents.idea_maker, _limit_s(agents.idea_maker, strategist_s), "Proposes new structures"),
         ("generator_warm_up", agents.warmer, warm_up_s, "Wakes a sleeping Generator, or warms a vendor's cache"),
-        ("generator", agents.prompt_maker, max(generator_s, MODEL_TIMEOUT_S), "Writes a slice of prompts"),
+        ("generator", agents.prompt_maker, _limit_s(agents.prompt_maker, generator_s), "Writes a slice of prompts"),
         ("prompt_writer", agents.write_prompts, WRITER_TIMEOUT_S, "Writes prompts and history into the base"),
         ("batch_report", agents.report_batch, PLAIN_TIMEOUT_S, "Says what came of a batch, and counts it"),
     )
     for name, call, timeout_s, purpose in entries:
         catalog.agent(Handler(name, call, timeout_s=timeout_s, purpose=purpose))
+
+
+def _limit_s(call: Maker, service_s: float) -> float:
+    """Give a step's time limit: a model's way, which runs on the loop, has another than a service's."""
+    return MODEL_TIMEOUT_S if inspect.iscoroutinefunction(call) else service_s
 
 
 _TRIED = {"due": True, "tried": True}

@@ -30,8 +30,8 @@ WARMING_TIMEOUT_S = 20.0
 LEAST_CHARS, MOST_CHARS = 40, 2_500
 LEAST_WORDS = 4
 KEPT_SHARE = 0.5
-"""Of a structure's fixed words that its prompt must hold. The craft demands all of them; of prompts of *other* structures
-of the starter's, one in 600 holds so many."""
+"""Of a structure's fixed words that its prompt must hold. The craft demands all of them; of prompts of *other*
+structures of the starter's, one in 600 holds so many."""
 
 STEM = 5  # letters by which two forms of a word are the same
 _WORD = re.compile(r"[^\W\d_]{4,}")

@@ -17,7 +17,7 @@ from app.studio.model import fingerprint
 from app.studio.model_generator import MODEL as PROMPT_MODEL
 from app.studio.model_generator import Planned, plan_slice
 from app.studio.model_strategist import MODEL as IDEA_MODEL
-from app.studio.model_strategist import MOST_RECENT, IdeaBrief
+from app.studio.model_strategist import MOST_PROMPTS, MOST_RECENT, IdeaBrief
 from app.studio.scoring import preference_vector
 
 if TYPE_CHECKING:
@@ -74,7 +74,13 @@ class ModelIdeaMaking:
         known = request.known
         recent = self._store.ideas.list_ideas(None, 1, MOST_RECENT).items
         liked = preference_vector(list(known.structures), dict(known.scores))
-        return IdeaBrief(request, tuple((idea["skeleton"], idea["status"] == "declined") for idea in recent), liked)
+        best = sorted(self._store.examples.best_prompts(1), key=lambda row: (-row["liked"], row["structure_id"]))
+        return IdeaBrief(
+            request,
+            tuple((idea["skeleton"], idea["status"] == "declined") for idea in recent),
+            liked,
+            tuple((row["structure_id"], row["text"], row["liked"]) for row in best[:MOST_PROMPTS]),
+        )
 
     def _keep(self, context: ModelContext, request: IdeaRequest, proposed: Proposed) -> None:
         away = f"ideas: {IDEA_MODEL} was not to be had; {proposed.model} wrote"

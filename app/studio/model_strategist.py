@@ -48,6 +48,7 @@ LEAST_SKELETON_CHARS, MOST_SKELETON_CHARS = 40, 1_500
 MOST_RATIONALE_CHARS = 600
 MOST_RECENT = 30
 RECENT_CHARS = 200
+MOST_PROMPTS, PROMPT_CHARS = 8, 300
 MOST_BEST, MOST_WORST, MOST_UNLISTED = 40, 15, 10
 RENDERERS = ("ImageFX", "Recraft", "Midjourney")
 _TEXT = {"type": "string"}
@@ -91,11 +92,13 @@ class IdeaBrief:
         request: how many, from what.
         recent: skeletons of ideas that were proposed lately, newest first, and whether they were declined.
         liked: attributes whose structures score well, best first.
+        prompts: the most liked ones: structure, text, number of likes.
     """
 
     request: IdeaRequest
     recent: tuple[tuple[str, bool], ...] = ()
     liked: Mapping[str, float] | None = None
+    prompts: tuple[tuple[str, str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,12 @@ def _write_message(brief: IdeaBrief) -> str:
         )
     if request.known.structures and (further := _unlisted(request)):
         parts.append("Older structures that score well:\n" + enclose("older", map(describe_structure, further)))
+    if brief.prompts:
+        lines = [
+            quote({"structure": key, "prompt": cut(text, PROMPT_CHARS), "likes": likes})
+            for key, text, likes in brief.prompts[:MOST_PROMPTS]
+        ]
+        parts.append("Prompts whose pictures were liked most:\n" + enclose("prompts", lines))
     if brief.recent:
         lines = [
             quote({"idea": cut(text, RECENT_CHARS), **({"declined": True} if declined else {})})

@@ -100,7 +100,8 @@ def making(
 ) -> Iterator[Making]:
     """A system of the test's own with one worker; a test's parameter adds variables."""
     addresses = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
-    with _asking(simulator, tmp_path, {**addresses, **getattr(request, "param", {})}) as trial:
+    variables = {name: value.format(simulator=simulator) for name, value in getattr(request, "param", {}).items()}
+    with _asking(simulator, tmp_path, {**addresses, **variables}) as trial:
         yield Making(trial, simulator)
 
 

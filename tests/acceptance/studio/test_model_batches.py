@@ -209,3 +209,13 @@ def test_models_can_be_left_out(making: Making) -> None:
     assert "ideas: recombined by plain rules, without a model or service" in answer["degraded"]
     assert making.asked() == []
     assert view.cost_usd == 0
+
+
+@with_variables(OPENAI_BASE_URL="{simulator.openai_url}", OPENAI_API_KEY="sk-of-the-simulator", ANTHROPIC_API_KEY="")
+def test_another_vendors_wire_does_as_well(making: Making) -> None:
+    making.propose(*map(idea, places(2)))
+    making.write_well()
+    answer, view = making.run(num_ideas=2, num_prompts=12)
+    assert (answer["ideas_generated"], answer["prompts_generated"], answer["error"]) == (2, 12, None)
+    assert making.simulator.count("/openai/v1/chat") == 3  # its cache needs no warming
+    assert view.cost_usd > 0

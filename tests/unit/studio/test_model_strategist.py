@@ -91,8 +91,9 @@ def test_a_form_whose_words_are_others_is_left_out_since_plain_rules_would_compo
 def test_what_begins_the_question_does_not_change_with_scores_numbers_and_recent_ideas() -> None:
     first = write_call(IdeaBrief(request()))
     changed = request(9, exploration_rate=0.5)
-    second = write_call(IdeaBrief(changed, ((SKELETON, False),), {"light=low": 0.9}))
+    second = write_call(IdeaBrief(changed, ((SKELETON, False),), {"light=low": 0.9}, (("3", "A liked prompt", 7),)))
     assert first.system == second.system
+    assert '{"structure": "3", "prompt": "A liked prompt", "likes": 7}' in second.prompt
     assert first.prompt != second.prompt
     assert "Propose 9 ideas; 5 of them explore" in second.prompt
 
