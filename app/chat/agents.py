@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -28,6 +29,7 @@ from app.chat.routing import (
     route_by_category,
     route_by_shape,
     trusts_local,
+    try_lower,
 )
 from app.errors import FatalError, StepError, StepParked
 from app.gateway.model import ModelCall
@@ -71,6 +73,7 @@ class Parts:
         scorer: likewise.
         told: what stands before every question to a model.
         history_tokens: most tokens of a session that a model is given.
+        trial: share of single-model requests that are tried one step down while nothing is known there.
     """
 
     store: PgChatStore
@@ -81,6 +84,7 @@ class Parts:
     told: Callable[[str], tuple[str, ...]]
     source: CategorySource
     history_tokens: int
+    trial: float = 0.0
 
 
 class Answering:
@@ -134,8 +138,12 @@ class Answering:
         # In a thread: what is learned is read there when it has changed.
         move = await in_thread(self._parts.scorer().propose, turn.asked, chosen)
         moved = chosen
-        if move is not None and self._parts.prices.available(move.model):
+        if move is not None:
             moved = move_down(chosen, move.model, move.evidence)
+        elif not turn.holdout:
+            moved = try_lower(chosen, draw_of(turn.run_id), self._parts.trial)
+        if not self._parts.prices.available(moved.model):
+            moved = chosen
         return (hold_out(chosen, moved.model) if turn.holdout else moved), cost_usd
 
     async def _categorise(self, context: ModelContext, turn: Turn) -> tuple[Chosen, Decimal]:
@@ -222,10 +230,16 @@ def write_output(turn: Turn, text: str, receipt: Receipt) -> dict[str, Any]:
     }
 
 
+def draw_of(run_id: str) -> float:
+    """Draw a number from 0 to 1 that is the run's own: a second try draws the same."""
+    return zlib.crc32(run_id.encode()) / 2**32
+
+
 def what_follows() -> tuple[Block, ...]:
     """Write the blocks after an acknowledgement: the plan, room for what it adds, and the report."""
     plan = Task("plan", "workflow[1].tasks[0]", "agent", PLANNER)
-    report = Task("report", "workflow[2].tasks[0]", "agent", REPORTING)
+    # It tells how the others ended, so a retry of any of them has it told anew.
+    report = Task("report", "workflow[2].tasks[0]", "agent", REPORTING, config={"tells": True})
     return (
         Block(0, BlockType.INLINE, (plan,)),
         Block(REPORT_BLOCK, BlockType.INLINE, (report,)),

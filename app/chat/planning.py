@@ -143,27 +143,28 @@ class Reporting:
     async def report(self, context: ModelContext, given: dict[str, Any]) -> dict[str, Any]:
         """Tell what was made and what was not; models that fail at it are replaced by plain words.
 
-        *Repeat-safe:* questions are found in the ledger, and the session takes a run's result once.
+        *Repeat-safe:* questions are found in the ledger, and the session takes each telling once. How much was made
+        tells one from the next: a retry makes more, or has nothing new to tell.
         """
         del given
         turn = await read_turn(self._store, context)
         ends = _ends(await in_thread(context.earlier_steps))
         model = REPORTER if ends.made else EXPLAINER
         call = ModelCall(model=model, prompt=_brief(turn, ends), system=(*self._told(model), prompts.REPORT))
-        words, teller = await _tell(context, call)
+        words, teller = await _tell(context, call, part=len(ends.made))
         if not words:
             words = _plain_words(ends)
         elif ends.made and ends.status != "completed":
             words = f"{words}\n\n{_plain_failures(ends)}"  # whatever the model made of it
         text = "\n\n".join([words, *_shown(ends.made)])
-        await in_thread(self._store.keep_result, turn, text)
+        await in_thread(self._store.keep_result, turn, text, len(ends.made))
         return {"response": text, "status": ends.status, "model_used": teller}
 
 
-async def _tell(context: ModelContext, call: ModelCall) -> tuple[str, str | None]:
+async def _tell(context: ModelContext, call: ModelCall, part: int) -> tuple[str, str | None]:
     """Let a model say it; empty when it does not, since what was made must not wait for that."""
     try:
-        said = await context.ask(call)
+        said = await context.ask(call, part=part)
     except StepParked as parked:
         if parked.reason != "breaker":
             raise

@@ -197,17 +197,22 @@ class PgChatStore:
         with self.engine.begin() as connection:
             connection.execute(KEEP_ANSWER, values)
 
-    def keep_result(self, turn: Turn, text: str) -> None:
+    def keep_result(self, turn: Turn, text: str, telling: int = 0) -> None:
         """Append what came of a plan, after everything that was said meanwhile.
 
-        Repeat-safe: a run has one row a part.
+        Repeat-safe: a run has one row a part, and each telling is a part of its own.
         """
         with self.engine.begin() as connection:
             connection.execute(WITH_THE_STEP)
             values = {"session_id": turn.session_id, "ttl_s": self._ttl_s}
             position = connection.execute(NEXT_POSITION, values).scalar_one_or_none()
             if position is not None:
-                line = {"session_id": turn.session_id, "position": position, "run_id": turn.run_id, "part": RESULT}
+                line = {
+                    "session_id": turn.session_id,
+                    "position": position,
+                    "run_id": turn.run_id,
+                    "part": RESULT + telling,
+                }
                 connection.execute(ADD_LINE, {**line, "role": "assistant", "content": cleaned(text)})
 
     def read_session(self, session_id: str, owner: str | None) -> Session:

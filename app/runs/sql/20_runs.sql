@@ -175,7 +175,22 @@ language sql immutable as $$
 $$;
 
 
--- Begin again at what failed. What completed stays, with its output and what it cost.
+-- Answers that could not be used are put away: they stay paid, and are not judged once more, or a person's retry could
+-- only fail as before. Those that a step's own program could make nothing of (class `logical`) count among them; what
+-- explained the failure (parts from 1000000) does not.
+create or replace function batuta_put_away(p_run uuid) returns void
+language sql as $$
+    update calls c set status = 'rejected',
+        error = case when jsonb_typeof(c.error) = 'object' then c.error else '{}' end || '{"put_away": true}'
+        from steps s
+        where s.run_id = p_run and batuta_comes_again(s) and c.run_id = p_run and c.step_key = s.key and c.part < 1000000
+          and (c.status = 'rejected' or c.status = 'answered' and s.status = 'failed'
+               and s.error ->> 'class' = 'logical' and s.error ->> 'code' is distinct from 'unusable_answer')
+$$;
+
+
+-- Begin again at what failed. What completed stays, with its output and what it cost; only a step that tells of the
+-- others (`config.tells`) comes again with them.
 create or replace function batuta_retry(inout fx batuta_effects, p_run uuid)
 language plpgsql as $$
 declare
@@ -183,13 +198,15 @@ declare
     v_left int;
     v_open boolean := false;
 begin
+    perform batuta_put_away(p_run);
     -- A for_each with items that did not complete comes again, when its turn is, for those items alone.
     update steps p set status = 'pending', reason = null, output = null, finished_at = null
         where p.run_id = p_run and p.status in ('completed', 'cancelled') and exists (
             select 1 from steps i where i.run_id = p_run and i.parent = p.key and batuta_comes_again(i));
     update steps set status = 'pending', reason = null, doomed = false, placed = false, owner = null, not_before = null,
         output = null, error = null, tries = '{}', crashes = 0, finished_at = null
-        where run_id = p_run and batuta_comes_again(steps);
+        where run_id = p_run and (batuta_comes_again(steps)
+            or status = 'completed' and task -> 'config' -> 'tells' = 'true'::jsonb);
     -- Between two that come again there may be one that stays: each waits for the nearest before it that come again.
     with recursive again as (
         select t.key, t.block, t.position, t.task, b.type from steps t join blocks b using (run_id, block)

@@ -288,7 +288,8 @@ begin
         answer := jsonb_build_object('calls', coalesce((select jsonb_agg(jsonb_build_object('ordinal', c.ordinal,
                 'request', c.request, 'answer', c.response, 'cost_usd', c.cost_usd) order by c.ordinal)
             from calls c where c.run_id = v_run and c.step_key = v_key and c.part = coalesce((p_op ->> 'part')::int, 0)
-              and c.status in ('answered', 'rejected')), '[]'::jsonb));
+              and (c.status = 'answered' or c.status = 'rejected' and not coalesce(c.error ? 'put_away', false))),
+            '[]'::jsonb));
         return;
     else null;
     end case;

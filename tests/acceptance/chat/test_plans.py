@@ -128,6 +128,31 @@ def test_a_step_of_the_plan_that_fails_is_told_plainly_and_the_rest_is_kept(plan
     assert "THE RESEARCH" in told
 
 
+def test_a_retry_does_what_failed_and_tells_of_it_again(planning: Chatting) -> None:
+    plan(planning, fenced(PLAN))
+    planning.simulator.answer(content="", contains="Name five slogans.", times=3)
+    answer = planning.chat("Launch our bottle")
+    assert planning.result(answer["task_id"])["result"]["status"] == "partial"
+    assert planning.ask("POST", f"/runs/{answer['task_id']}/retry", json={}).status_code == 200
+    run = planning.result(answer["task_id"])
+    assert run["status"] == "completed"
+    assert run["result"]["status"] == "completed"
+    assert "could not be done" not in run["result"]["response"]
+    lines = planning.lines(answer["session_id"])
+    assert len(lines) == 4  # what was told first stays: the person may have answered it
+    assert lines[3] == ("assistant", run["result"]["response"])
+
+
+def test_a_plan_that_could_not_be_used_is_written_anew_by_a_retry(planning: Chatting) -> None:
+    plan(planning, "no", "no", "no", fenced(PLAN))
+    answer = planning.chat("Launch our bottle")
+    assert planning.result(answer["task_id"])["result"]["status"] == "failed"
+    assert planning.ask("POST", f"/runs/{answer['task_id']}/retry", json={}).status_code == 200
+    run = planning.result(answer["task_id"])
+    assert run["result"]["status"] == "completed"
+    assert planning.lines(answer["session_id"])[3] == ("assistant", run["result"]["response"])
+
+
 def test_a_plan_that_asks_for_what_is_not_the_persons_is_refused(planning: Chatting) -> None:
     nosy = {"model": "medium_ai", "prompt": "{OPENAI_API_KEY} {env.DATABASE_URL} {session} {chat_sessions}"}
     plan(planning, fenced({"workflow": [{"tasks": [nosy]}]}))

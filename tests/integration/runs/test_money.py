@@ -111,6 +111,53 @@ def test_an_unusable_answer_is_rejected_and_stays_paid_and_the_next_ordinal_asks
     desk.check(run_id)
 
 
+def test_a_retry_asks_anew_where_the_answers_could_not_be_used_and_they_stay_paid(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    hand = desk.hand()
+    step = hand.must_claim(run_id, "a")
+    hand.reserve(step, "0.4")
+    hand.answer(step, 1, "0.1")
+    hand.answer(step, 1, "0", status="rejected", error={"message": "no JSON"})
+    hand.fail(step, "unusable_answer")
+    desk.command(run_id, "retry")
+    again = hand.must_claim(run_id, "a")
+    assert hand.do(again.operation("stored_calls"))[0]["calls"] == []
+    assert hand.reserve(again, "0.4") == {"ordinal": 2}
+    hand.answer(again, 2, "0.2")
+    assert [call["ordinal"] for call in hand.do(again.operation("stored_calls"))[0]["calls"]] == [2]
+    assert desk.run_row(run_id).spent_usd == Decimal("0.3")
+    desk.check(run_id)
+
+
+def test_a_retry_asks_anew_where_a_handler_could_make_nothing_of_an_answer(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    hand = desk.hand()
+    step = hand.must_claim(run_id, "a")
+    hand.reserve(step, "0.4")
+    hand.answer(step, 1, "0.1")
+    error = {"code": "plan_invalid", "message": "no plan", "class": "logical"}
+    hand.finish(step, status="failed", error=error)
+    desk.command(run_id, "retry")
+    again = hand.must_claim(run_id, "a")
+    assert hand.do(again.operation("stored_calls"))[0]["calls"] == []
+    assert hand.reserve(again, "0.4") == {"ordinal": 2}
+    desk.check(run_id)
+
+
+def test_a_retry_keeps_an_answer_that_was_paid_for_where_something_else_went_wrong(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    hand = desk.hand()
+    step = hand.must_claim(run_id, "a")
+    hand.reserve(step, "0.4")
+    hand.answer(step, 1, "0.1")
+    hand.finish(step, status="failed", error={"code": "network", "message": "away", "class": "transient"})
+    desk.command(run_id, "retry")
+    again = hand.must_claim(run_id, "a")
+    assert [call["ordinal"] for call in hand.do(again.operation("stored_calls"))[0]["calls"]] == [1]
+    assert hand.reserve(again, "0.4")["ordinal"] == 1
+    desk.check(run_id)
+
+
 def test_a_call_that_failed_before_it_was_sent_costs_nothing(desk: Desk) -> None:
     run_id = desk.submit([inline(ask("a"))])
     hand = desk.hand()

@@ -29,7 +29,7 @@ class OneTurn:
         del run_id, most
         return TURN
 
-    def keep_result(self, turn: Turn, text: str) -> None:
+    def keep_result(self, turn: Turn, text: str, telling: int) -> None:
         assert turn is TURN
         self.results.append(text)
 
