@@ -328,6 +328,7 @@ class Application:
             told=lambda model: self.system_prompts.parts(model),  # noqa: PLW0108 - the registry is read when needed
             source=CategorySource(settings.category_source),
             history_tokens=settings.session_history_tokens,
+            trial=settings.route_trial,
         )
         return ChatAgents(parts, CheckedPlans(self._plan_models, lambda: self.addons.names))
 

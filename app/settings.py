@@ -204,6 +204,12 @@ VARIABLES: tuple[Variable, ...] = (
         "Share of single-model chats that go to thinking_ai all the same: what routing costs in quality is measured.",
     ),
     Variable(
+        "ROUTE_TRIAL",
+        number(0, 1),
+        0.0,
+        "Share of single-model chats tried one model cheaper, so that verdicts can tell whether that does.",
+    ),
+    Variable(
         "ROUTE_MAX_LOSS",
         number(0, 1),
         0.02,
@@ -379,6 +385,7 @@ class ChatSettings:
 
     category_source: str
     route_holdout: float
+    route_trial: float
     route_max_loss: float
     session_ttl_days: float
     session_history_tokens: int

@@ -64,6 +64,7 @@ def test_what_is_past_its_use_goes_and_the_rest_stays(application: Application) 
         "marks": 2,
         "sessions": 0,
         "vendor_batches": 1,
+        "assets": 0,
     }
     assert [left(application, table) for table in ("studio_marks", "studio_fingerprints", "idempotency")] == [1, 1, 1]
     assert application.runs.get_run(kept, owner=None).run_id == kept
