@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from app.chat.model import Category, CategorySource
-from app.chat.routing import LADDER
+from app.chat.routing import LADDER, TRIED
 from app.chat.savings import Savings, Share
 from app.chat.tables import chat_turns as turns
 
@@ -31,7 +31,8 @@ _HAS_TEXT = sa.and_(turns.c.asked.is_not(None), turns.c.answered_at.is_not(None)
 
 SAVINGS = sa.text("""
 with single as (
-    select *, not holdout and model <> 'thinking_ai' as routed, not holdout and moved_from is not null as moved,
+    select *, not holdout and model <> 'thinking_ai' as routed,
+        not holdout and moved_from is not null and strpos(reason, :tried) = 0 as moved,
         holdout and held_from <> 'thinking_ai' as kept_routed,
         holdout and held_from <> case category when 'M' then 'medium_ai' else 'thinking_ai' end as kept_moved
     from chat_turns
@@ -60,9 +61,10 @@ class Letter:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A message, the model that answered it, and whether that was good."""
+    """A message, its category, the model that answered it, and whether that was good."""
 
     message: str
+    category: str
     model: str
     good: bool
     at_s: float
@@ -94,13 +96,15 @@ class PgChatLessons:
     def read_verdicts(self, connection: Connection) -> list[Verdict]:
         """Read the newest verdicts, oldest of them first."""
         judged = sa.and_(_SINGLE, turns.c.judged_at.is_not(None))
-        rows = connection.execute(_newest(turns.c.judged_at, judged, turns.c.model, turns.c.good)).all()
-        return [Verdict(row.message, row.model, row.good, float(row.at_s)) for row in reversed(rows)]
+        rows = connection.execute(
+            _newest(turns.c.judged_at, judged, turns.c.category, turns.c.model, turns.c.good)
+        ).all()
+        return [Verdict(row.message, row.category, row.model, row.good, float(row.at_s)) for row in reversed(rows)]
 
     def savings(self, since: datetime) -> Savings:
         """Sum up what routing saved, over messages that one model answers."""
         with self.engine.connect() as connection:
-            row = connection.execute(SAVINGS, {"since": since}).one()
+            row = connection.execute(SAVINGS, {"since": since, "tried": TRIED}).one()
         return Savings(
             since=since,
             requests=row.requests,

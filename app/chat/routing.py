@@ -21,6 +21,8 @@ TRUSTED_CONFIDENCE = 0.9
 LADDER = (FAST, MEDIUM, THINKING)
 """From the cheapest to the strongest: the only way a request may be moved is down."""
 
+TRIED = "one of the share that tries a cheaper model"
+
 _SPEAKS_OF_IMAGE = re.compile(r"\bim(?:age|g):", re.IGNORECASE)
 _MODELS = {Category.L: THINKING, Category.M: MEDIUM, Category.H: THINKING}
 
@@ -79,6 +81,19 @@ def hold_out(chosen: Chosen, model: str | None = None) -> Chosen:
         return chosen
     reason = f"{chosen.reason}; one of the share that always goes to {THINKING}"
     return replace(chosen, model=THINKING, holdout=True, reason=reason, held_from=model or chosen.model)
+
+
+def try_lower(chosen: Chosen, draw: float, share: float) -> Chosen:
+    """Send a share of single-model requests one step down, so that there is something to judge there.
+
+    Args:
+        chosen: its route by its category.
+        draw: from 0 to 1, of this request.
+        share: of the requests.
+    """
+    if draw >= share or chosen.category is Category.H or chosen.model not in LADDER[1:]:
+        return chosen
+    return move_down(chosen, LADDER[LADDER.index(chosen.model) - 1], TRIED)
 
 
 def move_down(chosen: Chosen, model: str, evidence: str) -> Chosen:

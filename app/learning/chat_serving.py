@@ -132,7 +132,7 @@ class LearnedRoutes:
             return None
         try:
             candidates = self._candidates(asked, chosen)
-            found = serving.scorer.choose(asked.message, candidates, self._max_loss)
+            found = serving.scorer.choose(asked.message, chosen.category, candidates, self._max_loss)
         except Exception:
             # The documented route is always there.
             logger.exception("the learned routes failed; nothing is moved")

@@ -6,14 +6,15 @@ difference of two estimates with an upper bound, and only the bound decides.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app.chat.routing import LADDER
 from app.learning.category import MESSAGE, read_part
 from app.learning.model import Trained, TrainingRows
-from app.learning.ports import ScoredRows, TooFewSamplesError
+from app.learning.ports import ScoredRows, TooFewSamplesError, UnusableArtifactError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
     from app.chat.lessons import PgChatLessons
     from app.learning.model import Columns
     from app.learning.ports import Scorer
-    from ml.route import RouteScorer as Fitted
 
 ROUTE = "route"
 FEATURE_SET = "routes-1"
 FEWEST_JUDGED = 300
 NEW_VERDICTS = 50
+FEWEST_OF_EACH = 30
+"""Judged answers of either model, in the category, below which nothing is moved whatever is expected."""
+
+CATEGORY = "category"
+_HEADER = "batuta-route 1 judged="
 MODEL = "model"
 
 
@@ -50,36 +55,50 @@ class Found:
     evidence: str
 
 
+class Fitted(Protocol):
+    """What `ml/` knows of losses."""
+
+    def expected_loss(self, prompt: str, weaker: str, stronger: str) -> tuple[float, float]:
+        """Expect what share of good answers the weaker model loses, and the most it loses for sure."""
+        ...
+
+
 class RouteModel:
     """A fitted scorer of `ml/` behind our port.
 
     Args:
         fitted: expects losses, with an upper bound.
-        judged: verdicts it learned from, by model.
+        judged: verdicts it learned from, by category and model, such as `L medium_ai`.
     """
 
     def __init__(self, fitted: Fitted, judged: Mapping[str, int]) -> None:
         self.fitted = fitted
         self.judged = dict(judged)
 
-    def choose(self, message: str, candidates: Sequence[Candidate], max_loss: float) -> Found | None:
+    def choose(self, message: str, category: str, candidates: Sequence[Candidate], max_loss: float) -> Found | None:
         """Choose the cheapest model that is expected to lose no more than that against the last, for sure.
+
+        Where few answers to messages of the category were judged, nobody knows: messages of another category are other
+        messages, whatever their words.
 
         Args:
             message: what is asked.
+            category: its letter.
             candidates: cheapest first, the documented one last.
             max_loss: most the upper bound may be, as a share of good answers.
         """
         *cheaper, documented = candidates
         text = read_part(message)
+        strong = self.judged.get(case_of(category, documented.model), 0)
         for candidate in cheaper:
-            if not self.judged.get(candidate.model) or not self.judged.get(documented.model):
+            weak = self.judged.get(case_of(category, candidate.model), 0)
+            if min(strong, weak) < FEWEST_OF_EACH:
                 continue
             mean, upper = self.fitted.expected_loss(text, candidate.model, documented.model)
             if upper <= max_loss:
-                cases = f"{self.judged[candidate.model]} judged answers of it and {self.judged[documented.model]} of"
                 loss = f"expected to lose {mean:+.1%} of good answers, at most {upper:+.1%}"
-                return Found(candidate.model, f"{loss}, by {cases} {documented.model}")
+                cases = f"{weak} judged answers of it and {strong} of {documented.model} in category {category}"
+                return Found(candidate.model, f"{loss}, by {cases}")
         return None
 
     def score(self, columns: Columns) -> ScoredRows:
@@ -114,25 +133,55 @@ class RouteLessons:
     def read(self, connection: sa.Connection) -> TrainingRows:
         """Read the verdicts as rows; good ones are what people want."""
         found = self._turns.read_verdicts(connection)
-        columns = {MESSAGE: [one.message for one in found], MODEL: [one.model for one in found]}
+        columns = {
+            MESSAGE: [one.message for one in found],
+            CATEGORY: [one.category for one in found],
+            MODEL: [one.model for one in found],
+        }
         labels = [int(one.good) for one in found]
         return TrainingRows(columns, labels, [1.0] * len(found), [one.at_s for one in found])
 
 
-def count_judged(models: Sequence[Any]) -> dict[str, int]:
-    """Count verdicts by model, and refuse too few.
+def case_of(category: str, model: str) -> str:
+    """Name what verdicts are counted by."""
+    return f"{category} {model}"
+
+
+def count_judged(data: TrainingRows) -> dict[str, int]:
+    """Count verdicts by category and model, and refuse too few.
 
     Raises:
         TooFewSamplesError: says what is there and what is needed.
     """
-    counts = Counter(str(model) for model in models)
-    if counts.total() < FEWEST_JUDGED or len(counts) == 1:
-        of = ", ".join(f"{number} of {model}" for model, number in sorted(counts.items())) or "none"
+    models = Counter(map(str, data.columns[MODEL]))
+    if models.total() < FEWEST_JUDGED or len(models) == 1:
+        of = ", ".join(f"{number} of {model}" for model, number in sorted(models.items())) or "none"
         raise TooFewSamplesError(
-            f"{counts.total()} judged answers ({of}) are too few to move anything; {FEWEST_JUDGED} are needed, of more"
+            f"{models.total()} judged answers ({of}) are too few to move anything; {FEWEST_JUDGED} are needed, of more"
             " than one model. Categories alone decide."
         )
-    return dict(counts)
+    pairs = zip(data.columns[CATEGORY], data.columns[MODEL], strict=True)
+    return dict(Counter(case_of(category, model) for category, model in pairs))
+
+
+def write_header(judged: Mapping[str, int]) -> str:
+    """Write what stands before the scorer's own text in an artifact."""
+    return _HEADER + json.dumps(judged, sort_keys=True)
+
+
+def read_header(header: str) -> dict[str, int]:
+    """Read what `write_header` wrote.
+
+    Raises:
+        UnusableArtifactError: it is none.
+    """
+    try:
+        found = json.loads(header.removeprefix(_HEADER)) if header.startswith(_HEADER) else None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(number, int) for number in found.values()):
+        raise UnusableArtifactError("It is no scorer of routes.")
+    return found
 
 
 class RouteLearner:
@@ -149,9 +198,12 @@ class RouteLearner:
         self._threads = threads
 
     def train(self, data: TrainingRows, running: Scorer | None, *, seed: int = 0) -> Trained:
-        """Train on all verdicts; the bound on what is lost, not the version before, decides what it may move."""
-        raise NotImplementedError
+        """Train on all verdicts; see the port."""
+        del running, seed
+        count_judged(data)
+        raise TooFewSamplesError("This program has no scorer of routes yet. Categories alone decide.")
 
     def load(self, artifact: str) -> RouteModel:
         """Read a saved scorer; see the port."""
-        raise NotImplementedError
+        read_header(artifact.partition("\n")[0])
+        raise UnusableArtifactError("This program has no scorer of routes yet.")

@@ -109,6 +109,7 @@ SAMPLES = {
     "EXPLORATION_RATE": "0.7",
     "CATEGORY_SOURCE": "local",
     "ROUTE_HOLDOUT": "0.7",
+    "ROUTE_TRIAL": "0.7",
     "ROUTE_MAX_LOSS": "0.7",
 }
 ABBREVIATED = {"registry_path": "ORCHESTRATION_CONFIG"}
