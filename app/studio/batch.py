@@ -12,6 +12,7 @@ from app.workflows.grammar import parse_workflow
 from app.workflows.model import Latency, Workflow
 
 SIDE_BY_SIDE = 4  # slices of a batch at once: the users' Generator runs on a small machine
+MODEL_SIDE_BY_SIDE = 8  # under the burst of ten that providers' rates allow, so that a person's chat gets through
 
 AGENT_NAMES = (
     "batch_settings",

@@ -212,9 +212,10 @@ light are others than the structure's, the words praise instead of showing, and 
 Structure: "Still life of {garment} without a wearer, folded and laid out with care, against a curved wall of raw
 plaster, soft overcast daylight without hard shadows, view from above, strong diagonal lines, sculptural and still"
 Suggestions: garment "a packable hooded parka in bottle green matte technical nylon", palette "sand, bone and one dark
-accent" A good prompt: "Still life of a packable hooded parka in bottle green matte technical nylon without a wearer,
-folded and laid out with care, against a curved wall of raw plaster. The hood lies open over one shoulder, the zip makes
-a single pale line to its corded hem, and the sleeves cross at an angle. Soft overcast daylight without hard shadows
+accent"
+A good prompt: "Still life of a packable hooded parka in bottle green matte technical nylon without a wearer, folded
+and laid out with care, against a curved wall of raw plaster. The hood lies open over one shoulder, the zip makes a
+single pale line to its corded hem, and the sleeves cross at an angle. Soft overcast daylight without hard shadows
 shows every small plane of the crisp cloth. View from above, strong diagonal lines, sculptural and still, in sand and
 bone with the parka as the one dark accent."
 Structure: "Action fashion photograph: {subject} {pose}, the cloth of {garment} lifting with the movement, on wet sand
@@ -223,10 +224,10 @@ and awake"
 Suggestions: subject "a dancer with an upright back", pose "crossing the frame from left to right", garment "a pleated
 midi skirt with a fine-knit top in dusty rose washed silk", palette "faded pastels as on an old postcard"
 A good prompt: "Action fashion photograph: a dancer with an upright back crossing the frame from left to right on wet
-sand at low tide, the leading heel just off the ground. She wears a fine-knit top and a pleated midi skirt in dusty rose
-washed silk, the cloth lifting with the movement half a step behind her, each pleat opening over a darker inner fold.
-Hard midday sun with crisp graphic shadows; slow shutter, feet sharp and background streaked into pale sea and paler
-sky, faded pastels as on an old postcard, wind-blown and awake."
+sand at low tide, the leading heel just off the ground. She wears a fine-knit top and a pleated midi skirt in dusty
+rose washed silk, the cloth lifting with the movement half a step behind her, each pleat opening over a darker inner
+fold. Hard midday sun with crisp graphic shadows; slow shutter, feet sharp and background streaked into pale sea and
+paler sky, faded pastels as on an old postcard, wind-blown and awake."
 A bad one for the same structure: "A woman in a pink dress dances at the beach at sunset, golden light, dreamy." The
 sun, the tide, the shutter and the skirt are gone, and what is left could have come from any other structure.
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from app.errors import NotFoundError, OverloadedError
 from app.runs.model import Priority, RunRequest, RunStatus, Started
 from app.settings import ScheduleSettings, StudioSettings
-from app.studio.batch import SIDE_BY_SIDE, BatchShape, build_daily_batch, build_manual_generation
+from app.studio.batch import MODEL_SIDE_BY_SIDE, SIDE_BY_SIDE, BatchShape, build_daily_batch, build_manual_generation
 from app.studio.model import Asked, Numbers, SettingsRecord, check_asked, resolve_numbers
 from app.studio.ports import Runs, StudioBase
 from app.studio.schedule import due_firing, next_try
@@ -80,10 +80,15 @@ class StudioSetup:
             syncs=self.syncs,
             warms_up=self.remote_generator,
             warms_cache=self.ways.caches,
-            # What waits for a vendor's batch must be asked together, or each lot waits for the one before.
-            side_by_side=None if waits and self.ways.prompts else SIDE_BY_SIDE,
+            side_by_side=self._side_by_side(waits=waits),
             latency="batch" if waits else "live",
         )
+
+    def _side_by_side(self, *, waits: bool) -> int | None:
+        if not self.ways.prompts:
+            return SIDE_BY_SIDE
+        # What waits for a vendor's batch must be asked together, or each lot waits for the one before.
+        return None if waits else MODEL_SIDE_BY_SIDE
 
     def foresee(self, asked: Asked) -> BatchShape:
         """Say the same for an estimate, with the numbers a batch would have; a settings record is not read for that."""
