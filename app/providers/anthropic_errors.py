@@ -13,7 +13,7 @@ import httpx2
 
 from app.errors import FatalError, LogicalError, PersistentError, StepError, TransientError
 from app.gateway.model import Blame
-from app.providers.failures import LONGEST_MESSAGE, brief, from_connection, marked, retry_after_s, slug, unreadable
+from app.providers.failures import brief, from_connection, marked, quoted, retry_after_s, slug, unreadable
 
 SPEND_CODES = {
     "contract_spend_limit_reached",
@@ -84,7 +84,7 @@ def from_status(
         about_model: what a 404 misses is the model; else it is a batch.
     """
     kind, code, words = str(error.get("type") or ""), _code(error), str(error.get("message") or "no reason given")
-    said = f"{provider} answered {status}: {words[:LONGEST_MESSAGE]}"
+    said = f"{provider} answered {status}: {quoted(words)}"
     details: dict[str, Any] = {"status": status}
     if status == HTTPStatus.PAYMENT_REQUIRED or kind == "billing_error" or code in SPEND_CODES or NO_CREDIT in words:
         return marked(PersistentError(said, code="quota", **details), blame=Blame.PROVIDER)

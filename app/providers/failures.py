@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
@@ -15,6 +16,20 @@ from app.gateway.model import Blame
 
 Failure = TypeVar("Failure", bound=StepError)
 LONGEST_MESSAGE = 500
+_HIDDEN = (
+    (re.compile(r"\bBearer\s+\S+", re.IGNORECASE), "Bearer [hidden]"),
+    (re.compile(r"\b(?:sk|pk|rk|gsk|xai|key)-[\w-]*\d[\w-]*|\bAIza[\w-]{16,}"), "[key]"),
+    # A host without a dot, one of a private zone, or a bare number of a machine.
+    (
+        re.compile(
+            r"\b[a-z][a-z0-9+.-]{1,10}://(?:[^\s/@]*@)?(?:[\w-]+|[\w.-]+\.(?:internal|local|lan|svc|home|corp)|"
+            r"\d+(?:\.\d+){3}|\[[0-9a-f:]+\])(?::\d+)?(?=[/?#\s,;'\")]|\.?\s|\.?$)[^\s'\"]*",
+            re.IGNORECASE,
+        ),
+        "[address]",
+    ),
+    (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"), "[address]"),
+)
 _NEVER_SENT = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
@@ -111,4 +126,12 @@ def slug(code: str) -> str:
 
 def brief(error: BaseException) -> str:
     """Give an error's first line."""
-    return str(error).splitlines()[0][:LONGEST_MESSAGE] if str(error) else type(error).__name__
+    return quoted(str(error).splitlines()[0]) if str(error) else type(error).__name__
+
+
+def quoted(words: str) -> str:
+    """Give a vendor's words as callers may read them: not too long, no key in them, and no address but public ones."""
+    text = words[: 4 * LONGEST_MESSAGE]
+    for pattern, instead in _HIDDEN:
+        text = pattern.sub(instead, text)
+    return text[:LONGEST_MESSAGE]

@@ -14,7 +14,16 @@ import openai
 
 from app.errors import FatalError, LogicalError, PersistentError, StepError, TransientError
 from app.gateway.model import Blame
-from app.providers.failures import LONGEST_MESSAGE, brief, from_connection, marked, retry_after_s, slug, unreadable
+from app.providers.failures import (
+    LONGEST_MESSAGE,
+    brief,
+    from_connection,
+    marked,
+    quoted,
+    retry_after_s,
+    slug,
+    unreadable,
+)
 
 QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
 MODEL_GONE_CODES = {"model_not_found", "model_deprecated", "model_retired"}
@@ -82,7 +91,7 @@ def _said(body: Mapping[str, Any]) -> str:
     metadata = body.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
     words = str(body.get("message") or body.get("detail") or "no reason given")
-    return (f"{words} ({raw})" if isinstance(raw, str) and raw else words)[:LONGEST_MESSAGE]
+    return quoted(f"{words} ({raw})" if isinstance(raw, str) and raw else words)
 
 
 def _limit(body: Mapping[str, Any]) -> dict[str, str]:

@@ -211,3 +211,32 @@ def test_something_that_is_no_vendor_s_fault_is_fatal() -> None:
 
     assert type(error) is FatalError
     assert error.details["blame"] == Blame.NONE
+
+
+@pytest.mark.parametrize(
+    ("said", "hidden"),
+    [
+        ("Incorrect API key provided: sk-proj-Ab12_Cd34-Ef56Gh78.", "sk-proj-Ab12_Cd34-Ef56Gh78"),
+        ("bad header Authorization: Bearer abcDEF123456.xyz", "abcDEF123456.xyz"),
+        ("key AIzaSyA-1234567890abcdefghij is blocked", "AIzaSyA-1234567890abcdefghij"),
+        ("upstream http://10.0.0.5:9377/v1?key=x went away", "10.0.0.5"),
+        ("dial tcp 192.168.1.20:8000: refused", "192.168.1.20"),
+        ("cannot reach http://vllm-7.cluster.internal:8000/v1", "vllm-7"),
+        ("cannot reach https://gpu-box/v1", "gpu-box"),
+    ],
+)
+def test_what_a_vendor_says_is_told_without_keys_and_addresses_of_ours(said: str, hidden: str) -> None:
+    error = from_status("openai", 400, {"message": said, "code": "bad"}, {})
+    assert hidden not in str(error)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "You exceeded your quota, see https://platform.openai.com/account/limits.",
+        "max_tokens must be below 4096; version 1.2.3 of the sk-learn task-force model",
+        "The model gpt-6-luna-2026-08-01 does not exist",
+    ],
+)
+def test_what_a_vendor_says_otherwise_is_told_as_it_is(said: str) -> None:
+    assert str(from_status("openai", 400, {"message": said, "code": "bad"}, {})).endswith(said)
