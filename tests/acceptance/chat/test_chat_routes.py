@@ -89,6 +89,7 @@ def test_what_is_long_is_routed_by_its_length(chatting: Chatting, tokens: int, m
         ({"message": "x", "images": ["https://example.com/a.png"]}, 422),
         ({"message": "x", "images": ["a" * 64]}, 422),
         ({"message": "x", "images": ["data:image/png;base64,a"]}, 422),
+        ({"message": "x", "images": ["data:image/png;base64,aGVsbG8="]}, 422),  # a text that says it is a picture
         ({"message": "x", "images": ["data:text/html;base64,YQ=="]}, 422),
         ({"message": "x", "images": [PICTURE] * 17}, 422),
         ({"message": "x", "callback_url": "http://elsewhere.example/"}, 422),
