@@ -156,7 +156,7 @@ async def await_training(session: aiohttp.ClientSession) -> str:
     began = time.monotonic()
     while time.monotonic() - began < TRAINED_WITHIN_S:
         async with session.get("/runs", params={"kind": "route_training"}) as response:
-            runs = (await response.json())["items"]
+            runs = await response.json()
         if runs and runs[0]["status"] in {"completed", "partial", "failed"}:
             async with session.get(f"/runs/{runs[0]['task_id']}") as response:
                 return str((await response.json()).get("result"))

@@ -14,12 +14,21 @@ from rich.table import Table
 from app.bootstrap import Application
 from app.commands.storage import composed, reachable_servers
 from app.errors import ConflictError, NotFoundError
+from app.learning.assignment import ASSIGNMENT
+from app.learning.category import CATEGORY
 from app.learning.model import Version
 from app.learning.preference import PREFERENCE
+from app.learning.route import ROUTE
 from app.schema import upgrade_schema
 from app.settings import Settings
 
 SHOWN_METRICS = ("auc", "baseline_auc", "running_auc", "log_loss")
+PLAIN_WAYS = {
+    PREFERENCE: "smoothed rates serve",
+    ASSIGNMENT: "the formula serves",
+    CATEGORY: "plain rules serve",
+    ROUTE: "the documented routes serve",
+}
 FEWEST_TO_ESTIMATE = 30  # showings below which an estimate says nothing
 
 
@@ -104,7 +113,7 @@ def roll_back(settings: Settings, scorer: str, console: Console) -> None:
         withdrawn, serving = application.scorers.roll_back(scorer)
         if scorer == PREFERENCE and not application.settings.studio.optimizer_url:
             application.studio.score_structures()
-    plain = "smoothed rates serve" if scorer == PREFERENCE else "the formula serves"
+    plain = PLAIN_WAYS.get(scorer, "the plain way serves")
     now = plain if serving is None else f"{serving.name} serves"
     console.print(f"{withdrawn.name} is withdrawn; {now}.")
 

@@ -105,6 +105,7 @@ def answer(
     sure: Sure | None = None,
     source: CategorySource = CategorySource.AUTO,
     store: MemoryTurns | None = None,
+    trial: float = 0.0,
 ) -> tuple[Any, MemoryTurns]:
     store = store or MemoryTurns(turn)
     sure = sure or Sure()
@@ -117,6 +118,7 @@ def answer(
         told=lambda model: (f"You are {model}.",),
         source=source,
         history_tokens=100,
+        trial=trial,
     )
     output = asyncio.run(Answering(parts).answer(context, {}))  # type: ignore[arg-type]  # a stand-in
     return output, store
@@ -171,6 +173,53 @@ def test_what_is_held_out_goes_to_the_strong_model_whatever_the_evidence() -> No
     output, _ = answer(context, turn=held, sure=Sure(move=Move("fast_ai", "as good")))
     assert context.calls[-1].model == "thinking_ai"
     assert output["route"]["holdout"] is True
+
+
+def test_what_is_held_out_remembers_where_it_would_have_gone() -> None:
+    held = replace(TURN, holdout=True)
+    _, store = answer(Speaking({"categorizer_ai": "M"}), turn=held, sure=Sure(move=Move("fast_ai", "as good")))
+    assert store.kept[0][1].chosen.held_from == "fast_ai"
+    _, store = answer(Speaking({"categorizer_ai": "M"}), turn=held, trial=1.0)
+    assert store.kept[0][1].chosen.held_from == "medium_ai"
+
+
+def test_what_is_held_out_asks_the_categoriser_though_the_local_judgement_is_sure() -> None:
+    context = Speaking({"categorizer_ai": "L"})
+    _, store = answer(context, turn=replace(TURN, holdout=True), sure=Sure(Category.M, 0.99))
+    assert [call.model for call in context.calls] == ["categorizer_ai", "thinking_ai"]
+    assert store.kept[0][1].chosen.sorted_by is CategorySource.MODEL
+    only_local = Speaking({})
+    answer(only_local, turn=replace(TURN, holdout=True), sure=Sure(Category.M, 0.99), source=CategorySource.LOCAL)
+    assert [call.model for call in only_local.calls] == ["thinking_ai"]
+
+
+@pytest.mark.parametrize(
+    ("said", "teller"), [("M", CategorySource.MODEL), (TransientError("503"), CategorySource.LOCAL)]
+)
+def test_who_said_the_letter_is_kept_for_those_who_learn(said: Any, teller: CategorySource) -> None:
+    _, store = answer(Speaking({"categorizer_ai": said}))
+    assert store.kept[0][1].chosen.sorted_by is teller
+
+
+def test_a_letter_that_nobody_said_is_nobodys() -> None:
+    output, store = answer(Speaking({"categorizer_ai": "perhaps"}))
+    assert isinstance(output, Grown)
+    assert store.kept[0][1].chosen.sorted_by is None
+
+
+def test_a_share_is_tried_one_model_lower_unless_evidence_says_more() -> None:
+    context = Speaking({"categorizer_ai": "L"})
+    output, _ = answer(context, trial=1.0)
+    assert (context.calls[-1].model, output["route"]["moved_from"]) == ("medium_ai", "thinking_ai")
+    context = Speaking({"categorizer_ai": "L"})
+    answer(context, trial=1.0, sure=Sure(move=Move("fast_ai", "as good")))
+    assert context.calls[-1].model == "fast_ai"
+
+
+def test_what_folding_a_session_cost_is_on_the_receipt() -> None:
+    history = tuple(Message(n, "user", "word " * 20, datetime.now(UTC)) for n in range(10))
+    _, store = answer(Speaking({"categorizer_ai": "M"}), turn=replace(TURN, position=20, history=history))
+    assert store.kept[0][1].cost_usd == Decimal("0.003")
 
 
 def test_what_is_planned_is_acknowledged_and_grows() -> None:
