@@ -165,12 +165,12 @@ class ChatService:
         return self._store.read_session(session_id, owner)
 
     def delete_session(self, session_id: str, *, owner: str | None) -> None:
-        """Delete a session with every text of it; what is under way ends, and is stored nowhere.
+        """Delete a session with every text of it; what is under way ends, and is forgotten by the next `tidy`.
 
         Raises:
             NotFoundError: there is none, or it is somebody else's.
         """
-        self._store.delete_session(session_id, owner)
+        self._runs.forget_runs(self._store.delete_session(session_id, owner))
 
     def judge(self, run_id: str, *, good: bool, note: str | None, owner: str | None) -> datetime:
         """Keep a person's verdict on an answer; the last one counts.
@@ -222,7 +222,9 @@ class ChatService:
 
     def tidy(self) -> int:
         """Delete sessions past their time; give their number."""
-        return self._store.delete_expired(receipts_age_s=RECEIPTS_AGE_S)
+        gone = self._store.delete_expired(receipts_age_s=RECEIPTS_AGE_S)
+        self._runs.forget_runs(self._store.forgotten_runs())
+        return gone
 
 
 def check_session_id(session_id: str) -> str:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 sessions, messages, turns = tables.chat_sessions, tables.chat_messages, tables.chat_turns
 RESULT = 2
 MOST_MESSAGES_READ = 10_000
+FORGETTING_DAYS = 30
+"""How long after a message its run is looked for, when its session was deleted while it was under way."""
 ADD_TURN = sa.insert(turns)
 
 DROP_EXPIRED_ONE = sa.text(
@@ -237,8 +239,11 @@ class PgChatStore:
             ).all()
         return Session(session_id, row.created_at, tuple(_message(line) for line in reversed(lines)))
 
-    def delete_session(self, session_id: str, owner: str | None) -> None:
+    def delete_session(self, session_id: str, owner: str | None) -> list[str]:
         """Delete a session and every text of it.
+
+        Returns:
+            The runs of its messages, whose texts are the engine's.
 
         Raises:
             NotFoundError: there is none, or it is somebody else's.
@@ -252,10 +257,25 @@ class PgChatStore:
             ).scalar_one_or_none()
             if found is None:
                 raise NotFoundError("There is no such session.", code="session_not_found")
-            connection.execute(
-                sa.update(turns).where(turns.c.session_id == session_id).values(asked=sa.null(), note=None)
-            )
+            forgotten = connection.execute(
+                sa.update(turns)
+                .where(turns.c.session_id == session_id)
+                .values(asked=sa.null(), note=None)
+                .returning(turns.c.run_id)
+            ).scalars()
+            runs = list(forgotten)
             connection.execute(sa.delete(sessions).where(sessions.c.session_id == session_id))
+        return runs
+
+    def forgotten_runs(self) -> list[str]:
+        """List the runs of deleted sessions' newer messages; some were under way, and have ended since."""
+        query = sa.select(turns.c.run_id).where(
+            turns.c.session_id.is_(None),
+            turns.c.asked.is_(None),
+            turns.c.created_at > sa.func.clock_timestamp() - sa.func.make_interval(0, 0, 0, FORGETTING_DAYS),
+        )
+        with self.engine.connect() as connection:
+            return list(connection.execute(query).scalars())
 
     def judge(self, run_id: str, owner: str | None, *, good: bool, note: str | None) -> datetime:
         """Keep a person's verdict on an answer; the last one counts.

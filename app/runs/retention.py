@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.engine import Engine
 
 # Places that were of one run alone; whoever still holds one keeps it.
@@ -25,6 +27,33 @@ delete from runs where run_id in (
       and not exists (select 1 from idempotency i where i.run_id = r.run_id and i.expires_at > clock_timestamp())
     order by r.finished_at limit :limit for update skip locked)
 """)
+
+
+# What was asked and answered goes; what it cost stays.
+FORGET_CALLS = sa.text("""
+update calls set request = '{}', response = null, error = null where run_id = any(cast(:runs as uuid[]))
+""")
+FORGET_RUNS = sa.text("""
+delete from runs r where run_id = any(cast(:runs as uuid[])) and finished_at is not null
+  and not exists (select 1 from outbox o where o.run_id = r.run_id and o.status = 'pending')
+returning run_id::text
+""")
+
+
+def forget_runs(engine: Engine, run_ids: Sequence[str]) -> int:
+    """Delete runs with every text of them, as somebody wishes who may: the ledger keeps their figures.
+
+    Args:
+        engine: the process's pool.
+        run_ids: those that go on, or whose callback is on its way, stay; ask again later.
+
+    Returns:
+        How many went.
+    """
+    with engine.begin() as connection:
+        gone = list(connection.execute(FORGET_RUNS, {"runs": list(run_ids)}).scalars())
+        connection.execute(FORGET_CALLS, {"runs": gone})
+    return len(gone)
 
 
 def delete_old_runs(engine: Engine, *, age_days: float) -> int:

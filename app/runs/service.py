@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from app.errors import ConflictError, InvalidError, NotFoundError, OverloadedError
 from app.logs import fact
 from app.runs.model import RunStatus, RunView, Started, new_run_id
+from app.runs.retention import forget_runs
 from app.runs.store import PgRunStore, RunFilter
 from app.runs.submission import submission_rows
 from app.tracing import current_traceparent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
     from decimal import Decimal
@@ -122,6 +123,10 @@ class RunService:
     def status_in(self, connection: Connection, run_id: str) -> RunStatus | None:
         """Look up where a run is, as the caller's own transaction sees it; None when there is none (any more)."""
         return self._store.status_in(connection, run_id)
+
+    def forget_runs(self, run_ids: Sequence[str]) -> int:
+        """Delete ended runs with every text of them; what goes on stays. Gives how many went."""
+        return forget_runs(self._store.engine, run_ids)
 
     def list_runs(
         self,

@@ -268,3 +268,33 @@ def test_a_warm_up_costs_less_than_a_cent_and_is_not_done_twice(chatting: Chatti
     assert 0 < run["cost"]["dollars"] < 0.01
     assert chatting.ask("POST", "/chat/warmup", json={}).json()["status"] == "warm"
     assert CATEGORISER in str(chatting.asked()[0])
+
+
+def test_what_was_said_in_a_deleted_session_is_nowhere_any_more_and_its_cost_stays_counted(chatting: Chatting) -> None:
+    chatting.says("M")
+    first = chatting.chat("My secret is KESTREL", headers={"Idempotency-Key": "kestrel"})
+    chatting.chat("What is it?", session_id=first["session_id"])
+    spent = chatting.trial.ask("select sum(cost_usd) from calls where run_id = :run", run=first["task_id"])
+    assert chatting.ask("DELETE", f"/session/{first['session_id']}").status_code == 200
+    assert chatting.ask("GET", f"/runs/{first['task_id']}").status_code == 404
+    again = chatting.ask(
+        "POST", "/chat", json={"message": "My secret is KESTREL"}, headers={"Idempotency-Key": "kestrel"}
+    )
+    assert again.status_code == 404, again.text
+    for table in ("calls", "steps", "run_inputs", "events", "chat_turns", "chat_messages", "chat_sessions"):
+        assert chatting.trial.ask(f"select 1 from {table} t where t::text like '%KESTREL%'") == [], table
+    assert spent == chatting.trial.ask("select sum(cost_usd) from calls where run_id = :run", run=first["task_id"])
+
+
+def test_what_is_under_way_when_its_session_is_deleted_is_forgotten_when_it_has_ended(chatting: Chatting) -> None:
+    chatting.says("M")
+    chatting.simulator.fault(CALLS, skip=1, delay_s=2)
+    begun = chatting.ask(
+        "POST", "/chat", json={"message": "OSPREY", "session_id": "going"}, headers={"Prefer": "respond-async"}
+    ).json()
+    chatting.trial.await_that(lambda: len(chatting.asked()) > 1, 20)
+    assert chatting.ask("DELETE", "/session/going").status_code == 200
+    chatting.result(begun["task_id"])
+    chatting.trial.application.chat.tidy()
+    assert chatting.ask("GET", f"/runs/{begun['task_id']}").status_code == 404
+    assert chatting.trial.ask("select 1 from calls t where t::text like '%OSPREY%'") == []
