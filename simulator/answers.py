@@ -83,7 +83,7 @@ class AnswerBook:
 
 
 def answer_lines(wanted: Mapping[str, Any], conversation: str) -> dict[str, Any]:
-    """Write an entry for each fitting line of a conversation; values lose their brackets, so that they read as texts."""
+    """Write an entry for each fitting line of a conversation; values lose their brackets, to read as texts."""
     entries = [_fill(wanted["entry"], given) for given in _objects(json.loads(conversation))]
     return {wanted["key"]: [entry for entry in entries if entry is not None]}
 

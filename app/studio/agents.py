@@ -215,26 +215,17 @@ class StudioAgents:
 
     @property
     def idea_maker(self) -> Maker:
-        """What a Strategist's step does: a model's way where there is one.
-
-        Repeat-safe: as `propose_ideas`; a model's answers are found in the ledger.
-        """
+        """What a Strategist's step does: a model's way where there is one."""
         return self._idea_models.make if self._idea_models else self.propose_ideas
 
     @property
     def prompt_maker(self) -> Maker:
-        """What a Generator's step does: a model's way where there is one.
-
-        Repeat-safe: as `make_prompts`; a model's answers are found in the ledger, by a plan that is kept with the step.
-        """
+        """What a Generator's step does: a model's way where there is one."""
         return self._prompt_models.make if self._prompt_models else self.make_prompts
 
     @property
     def warmer(self) -> Maker:
-        """What goes before a Generator's steps.
-
-        Repeat-safe: nobody uses its answer.
-        """
+        """What goes before a Generator's steps."""
         return self._warming.warm if self._warming else self.warm_up_generator
 
     def write_prompts(self, ctx: StepContext, _given: dict[str, Any]) -> dict[str, Any]:

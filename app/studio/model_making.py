@@ -50,7 +50,10 @@ class ModelIdeaMaking:
         self._plain = plain
 
     async def make(self, context: ModelContext, given: dict[str, Any]) -> dict[str, Any]:
-        """Make them, or find those that an earlier try of this step has made."""
+        """Make them, or find those that an earlier try of this step has made.
+
+        Repeat-safe: the model's answer is found in the ledger, and ideas that this step has stored are its own.
+        """
         brief = await in_thread(self._begin, context, given)
         if brief is not None:
             try:
@@ -142,7 +145,10 @@ class ModelPromptMaking:
         self._plain = plain
 
     async def make(self, context: ModelContext, given: dict[str, Any]) -> dict[str, Any]:
-        """Make them, or find those that an earlier try of this step has made."""
+        """Make them, or find those that an earlier try of this step has made.
+
+        Repeat-safe: the model's answers are found in the ledger, and mean what the plan kept with the step says.
+        """
         work = await in_thread(self._begin, context, given)
         ended = work.ended
         if ended is None:
@@ -250,7 +256,10 @@ class Warming:
         self._default_renderer = default_renderer
 
     async def warm(self, context: ModelContext, given: dict[str, Any]) -> dict[str, Any]:
-        """Ask for nothing much. A model that does not answer is left cold: the slices will tell."""
+        """Ask for nothing much. A model that does not answer is left cold: the slices will tell.
+
+        Repeat-safe: the answer is found in the ledger, and nobody uses it.
+        """
         renderer = given.get("renderer")
         try:
             await self._generator.warm_up(context, renderer if isinstance(renderer, str) else self._default_renderer)

@@ -106,6 +106,8 @@ SAMPLES = {
     "BATCH_CATCH_UP_H": "7",
     "CALLBACK_WINDOW_H": "7",
     "STUDIO_FALLBACK": "1",
+    "STUDIO_MODELS": "off",
+    "STUDIO_LATENCY": "batch",
     "EXPLORATION_RATE": "0.7",
     "CATEGORY_SOURCE": "local",
     "ROUTE_HOLDOUT": "0.7",
