@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import signal
 import statistics
 import sys
 import time
@@ -262,6 +263,7 @@ def main() -> None:
     parser.add_argument("--quiet", type=float, default=0.0, help="of a core: wait until others take less (--start)")
     parser.add_argument("--threshold", type=int, default=1_000_000, help="LIKE_THRESHOLD of the system that is started")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what was started is stopped again
     print(", ".join(f"{name} {value}" for name, value in describe_machine().items()))
     with contextlib.ExitStack() as stack:
         folder = ROOT / "var" / "bench"
