@@ -123,7 +123,11 @@ class AnthropicConnection:
                 base_url=self._base_url,
                 max_retries=0,
                 open_telemetry=False,  # the gateway traces its calls itself, with what they cost
-                http_client=anthropic.DefaultAioHttpClient(limits=limits, timeout=CONNECT_TIMEOUT_S),
+                http_client=anthropic.DefaultAioHttpClient(
+                    limits=limits,
+                    timeout=CONNECT_TIMEOUT_S,
+                    follow_redirects=False,  # nobody but the operator says where requests go
+                ),
             )
             self._loop = loop
         return self._client

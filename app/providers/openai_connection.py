@@ -112,7 +112,11 @@ class OpenAIConnection:
                 base_url=self._base_url or None,
                 max_retries=0,
                 default_headers=headers,
-                http_client=openai.DefaultAioHttpClient(limits=limits, timeout=CONNECT_TIMEOUT_S),
+                http_client=openai.DefaultAioHttpClient(
+                    limits=limits,
+                    timeout=CONNECT_TIMEOUT_S,
+                    follow_redirects=False,  # nobody but the operator says where requests go
+                ),
             )
             if self._base_url:
                 # The SDK takes these from the environment; another server need not know the account at OpenAI.

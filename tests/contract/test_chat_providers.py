@@ -371,6 +371,18 @@ def test_an_error_in_the_middle_of_an_answer_was_paid_for(wire: Wire, simulator:
 
 
 @every_wire
+@pytest.mark.parametrize("status", [302, 307])
+def test_no_vendor_can_send_us_elsewhere(wire: Wire, simulator: Simulator, status: int) -> None:
+    elsewhere = {"Location": f"{simulator.base_url}/compatible/v1/models"}
+    simulator.fault(wire.path, status=status, body={}, headers=elsewhere, times=None)
+
+    error = wire.fail(simulator)
+
+    assert type(error) is PersistentError
+    assert simulator.count("/compatible") == 0
+
+
+@every_wire
 @both_ways
 def test_a_key_is_shown_once(wire: Wire, simulator: Simulator, *, streamed: bool) -> None:
     error = wire.fail(simulator, key="invalid", on_text=listener(streamed=streamed))
