@@ -137,13 +137,15 @@ def test_writing_and_deleting_the_same_content_leave_neither_a_row_without_a_fil
 
     with ThreadPoolExecutor(2) as pool:
         tidying = pool.submit(tidy)
-        for number in range(150):
-            assets.keep(PNG, "ann", f"file:{number}")
-            with engine.begin() as connection:
-                connection.execute(LOCK, {"hash": asset.hash})  # nothing moves while both are looked at
-                kept = connection.execute(sa.text("select 1 from assets")).first() is not None
-                assert assets.path_of(asset).exists() or not kept
-        stop.set()
+        try:
+            for number in range(150):
+                assets.keep(PNG, "ann", f"file:{number}")
+                with engine.begin() as connection:
+                    connection.execute(LOCK, {"hash": asset.hash})  # nothing moves while both are looked at
+                    kept = connection.execute(sa.text("select 1 from assets")).first() is not None
+                    assert assets.path_of(asset).exists() or not kept
+        finally:
+            stop.set()
         tidying.result()
     assets.keep(PNG, "ann", "file:last")
     assert assets.read(asset.hash, "ann")[1] == PNG
