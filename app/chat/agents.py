@@ -96,7 +96,7 @@ class Answering:
     async def answer(self, context: ModelContext, given: dict[str, Any]) -> dict[str, Any] | Grown:
         """Answer the run's message, or acknowledge it and let a plan follow.
 
-        *Repeat-safe:* questions to models are found in the ledger, and the session takes a run's lines once.
+        Repeat-safe: questions to models are found in the ledger, and the session takes a run's lines once.
         """
         del given  # what was asked stands in the turn: a person's text is never part of a document
         turn = await read_turn(self._parts.store, context)

@@ -59,7 +59,7 @@ class Planning:
     async def plan(self, context: ModelContext, given: dict[str, Any]) -> Grown:
         """Write the plan; nothing of it has run when this returns.
 
-        *Repeat-safe:* each question is a part of its own in the ledger, and a run grows in the transaction that ends
+        Repeat-safe: each question is a part of its own in the ledger, and a run grows in the transaction that ends
         this step.
 
         Raises:
@@ -143,7 +143,7 @@ class Reporting:
     async def report(self, context: ModelContext, given: dict[str, Any]) -> dict[str, Any]:
         """Tell what was made and what was not; models that fail at it are replaced by plain words.
 
-        *Repeat-safe:* questions are found in the ledger, and the session takes each telling once. How much was made
+        Repeat-safe: questions are found in the ledger, and the session takes each telling once. How much was made
         tells one from the next: a retry makes more, or has nothing new to tell.
         """
         del given

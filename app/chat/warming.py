@@ -39,7 +39,7 @@ class WarmingUp:
     async def warm(self, context: ModelContext, given: dict[str, Any]) -> dict[str, Any]:
         """Ask, and say what was warmed.
 
-        *Repeat-safe:* the answers are found in the ledger, and nobody uses them.
+        Repeat-safe: the answers are found in the ledger, and nobody uses them.
         """
         del given
         done = []
