@@ -20,7 +20,7 @@ from ml.card import Card, Verdict
 from ml.encoding import Encoder
 from ml.errors import RowsError
 from ml.frame import Array, Floats
-from ml.metrics import auc, calibration_bins, calibration_error, log_losses
+from ml.metrics import auc, auc_error, calibration_bins, calibration_error, log_losses
 from ml.posterior import fit_tastes, learn_persons
 from ml.preference import MOST_ITEMS, Layout, Preference, lay_out
 from ml.promotion import judge, unseen_by
@@ -213,7 +213,7 @@ def _measured(
     new = unseen_by(running.card.window if running else None, test.time, len(y))
     if running is not None and new.any():
         others["running"] = running.score(attributes, names)
-    metrics = {**_metrics("", y, p)}
+    metrics = _metrics("", y, p) | {"auc_error": auc_error(y, p, test.unit)}
     for name, theirs in others.items():
         part = new if name == "running" else np.ones(len(y), dtype=bool)
         metrics |= _metrics(f"{name}_", y[part], theirs[part])

@@ -248,6 +248,7 @@ def _measured(scorer: Roster, trained: Roster, test: tuple[Table, Array, Array],
     verdict = judge(gain, table.unit, over[new], table.unit[new])
     best = trained.probabilities(frame)
     right = (np.array(trained.names, dtype=object)[best.argmax(axis=1)] == truth).astype(np.float64)
+    metrics["top1_error"] = float(np.std(right) / np.sqrt(len(right)))
     bins = calibration_bins(right, best.max(axis=1))
     return replace(
         scorer, card=replace(scorer.card, held_out=len(truth), metrics=metrics, calibration=bins, verdict=verdict)

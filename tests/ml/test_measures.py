@@ -8,15 +8,33 @@ import pytest
 import ml
 from ml.evaluate.__main__ import main
 from ml.frame import as_frame
-from ml.metrics import auc, calibration_error, interval, macro_f1, recovered_gap, top_hits
-from ml.plot import plot_cards
+from ml.metrics import auc, auc_error, calibration_error, interval, macro_f1, recovered_gap, top_hits
 from ml.splits import keep_aside
-from tests.ml.rows import QUICK, likes, without
 
 
 def test_area_under_the_curve_counts_ties_half() -> None:
     assert auc(np.array([0, 1, 0, 1]), np.array([1.0, 2.0, 2.0, 3.0])) == 0.875
     assert auc(np.array([1, 1]), np.array([1.0, 2.0])) == 0.5
+
+
+def test_the_error_of_an_area_is_how_far_areas_of_other_rows_lie_apart() -> None:
+    rng = np.random.default_rng(12)
+    found, told = [], []
+    for _ in range(300):
+        y = (rng.random(200) < 0.3).astype(float)
+        s = rng.standard_normal(200) + y
+        found.append(auc(y, s))
+        told.append(auc_error(y, s, np.arange(200)))
+    # 300 draws tell a deviation to within a twentieth, twice
+    assert np.mean(told) == pytest.approx(np.std(found), rel=0.1)
+
+
+def test_rows_of_one_person_make_an_area_less_sure() -> None:
+    rng = np.random.default_rng(13)
+    person = np.repeat(np.arange(20), 10)
+    y = (rng.random(200) < 0.5).astype(float)
+    s = y + np.repeat(rng.standard_normal(20), 10) * 2
+    assert auc_error(np.sort(y), s, person) > 1.2 * auc_error(np.sort(y), s, np.arange(200))
 
 
 def test_top_hits_share_ties() -> None:
@@ -67,13 +85,6 @@ def test_rows_are_read_alike_in_every_form(tmp_path: Path) -> None:
 def test_absent_data_are_named_and_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", str(tmp_path)]) == 0
     assert capsys.readouterr().out.count("skipped") == 5
-
-
-def test_a_picture_is_a_png(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    path = tmp_path / "scorer.png"
-    plot_cards([ml.fit(without(likes(), "at"), "liked", "person", options=QUICK).card], path)
-    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_what_is_learned_here_knows_nothing_of_the_application() -> None:
