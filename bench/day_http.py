@@ -26,6 +26,9 @@ from typing import Any
 
 import aiohttp
 
+from app.chat.model import Asked, Category
+from app.chat.routing import route_by_shape
+from app.chat.rules import PlainCategoriser
 from bench.own_system import ROOT, own_system
 from simulator import Simulator
 
@@ -115,19 +118,25 @@ def read_day(path: Path, columns: Sequence[str], count: int, seed: int = 1) -> l
     """Draw requests from a file.
 
     Args:
-        path: CSV, or that in gzip.
+        path: CSV, or that in gzip; prompts that plain rules would plan for, or that name an image, are left out.
         columns: of the scores, for the models from the cheapest on.
         count: how many to draw.
         seed: of the draw.
     """
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["prompt"].strip() and all(row[name] for name in columns)]
+        rows = [row for row in csv.DictReader(file) if is_single(row["prompt"]) and all(row[name] for name in columns)]
     drawn = random.Random(seed).sample(rows, min(count, len(rows)))
     scores = [[float(row[name]) >= GOOD_FROM for name in columns] for row in drawn]
     return [
         Request(row["prompt"], dict(zip(LADDER, good, strict=True))) for row, good in zip(drawn, scores, strict=True)
     ]
+
+
+def is_single(message: str) -> bool:
+    """Whether one model of the ladder answers it: no plan, no picture, and not empty."""
+    plans = PlainCategoriser().judge(message, 0).category is Category.H
+    return bool(message.strip()) and not plans and route_by_shape(Asked(message)) is None
 
 
 async def replay(session: aiohttp.ClientSession, day: Sequence[Request], *, judged: int = 0, lanes: int = 8) -> Day:
