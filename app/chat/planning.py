@@ -32,6 +32,9 @@ REPAIRS = 2
 KEY_PREFIX = "w-"
 """Before the keys of a written plan, so that none is the key of a step of ours."""
 
+QUOTED_BACK_CHARACTERS = 40_000
+"""Of an answer that is no usable plan, in the repair: several times a plan, and a bound on what a runaway one costs."""
+
 QUOTED_CHARACTERS = 1500  # of each part, for the model that tells of it
 SHOWN_CHARACTERS = 20_000  # of each part, in the session
 MOST_SHOWN_CHARACTERS = 100_000
@@ -78,7 +81,7 @@ class Planning:
                 complaint = quote_problems(error)
                 conversation += [
                     {"role": "user", "content": prompt},
-                    {"role": "assistant", "content": said.text or "(nothing)"},
+                    {"role": "assistant", "content": said.text[:QUOTED_BACK_CHARACTERS] or "(nothing)"},
                 ]
                 prompt = f"That workflow cannot run:\n{complaint}\nWrite the whole document again, corrected."
                 continue

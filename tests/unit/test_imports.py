@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = {"app", "ml", "tasks", "beat_schedule", "migrations", "simulator", "tests"}
+OURS = {"app", "bench", "ml", "tasks", "beat_schedule", "migrations", "simulator", "tests"}
 STUBS_ONLY = {"_typeshed"}
 EXTRAS = {"matplotlib"}  # imported where a picture is asked for, and missed with a sentence
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from app.chat.model import Asked, Turn
-from app.chat.planning import Reporting, blocks_of
-from app.errors import PersistentError, StepParked, TransientError
+from app.chat.planning import QUOTED_BACK_CHARACTERS, REPAIRS, Planning, Reporting, blocks_of
+from app.errors import DocumentInvalidError, LogicalError, PersistentError, StepParked, TransientError
+from app.gateway.model import ModelCall
 from app.runs.ports import StepSummary
 from app.workflows.catalog import Catalog
 from app.workflows.grammar import parse_workflow
@@ -76,6 +78,30 @@ def test_a_task_called_like_a_block_takes_no_part_of_a_plan_away() -> None:
     assert told["status"] == "partial"
     assert "0.1" in told["response"]
     assert "each.0" not in told["response"]
+
+
+def test_a_plan_that_is_far_too_long_is_quoted_back_in_part() -> None:
+    asked: list[int] = []
+
+    class Endless:
+        run_id = "r"
+
+        async def ask(self, call: ModelCall, **_: object) -> Any:
+            asked.append(sum(len(message["content"]) for message in call.history))
+            return SimpleNamespace(text="x" * 900_000, model="thinking_ai")
+
+    class Unreadable:
+        def describe(self) -> str:
+            return "a document"
+
+        def read(self, said: str, request: str) -> Any:
+            raise DocumentInvalidError(errors={"": ["It is none."]})
+
+    planning = Planning(OneTurn(), Unreadable(), lambda _: (), history_tokens=100)  # type: ignore[arg-type]  # stand-ins
+    with pytest.raises(LogicalError):
+        asyncio.run(planning.plan(Endless(), {}))  # type: ignore[arg-type]  # a stand-in
+    assert len(asked) == REPAIRS + 1
+    assert max(asked) < (REPAIRS + 1) * (QUOTED_BACK_CHARACTERS + 1000)
 
 
 def test_the_keys_of_a_plan_are_none_of_ours() -> None:
