@@ -23,7 +23,7 @@ def ridge(matrix: sp.csr_matrix, targets: Floats, penalty: float, weight: Floats
         matrix: X.
         targets: shape (n, c).
         penalty: prior precision of every weight, in rows.
-        weight: of each row.
+        weight: of each row, shape (n, 1), or of each row and target, shape (n, c).
         steps: of the solver at most; stopping early shrinks a little more.
 
     Returns:
@@ -33,8 +33,8 @@ def ridge(matrix: sp.csr_matrix, targets: Floats, penalty: float, weight: Floats
     if len(used) < matrix.shape[1]:
         return _spread(ridge(matrix[:, used], targets, penalty, weight, steps=steps), used, matrix.shape[1])
     turned = matrix.T.tocsr()
-    mean = (weight[:, None] * targets).sum(axis=0) / max(float(weight.sum()), SMALL)
-    w = weight.astype(np.float32)[:, None]
+    mean = (weight * targets).sum(axis=0) / np.maximum(weight.sum(axis=0), SMALL)
+    w = weight.astype(np.float32)
     residual = turned @ (w * (targets - mean).astype(np.float32))
     found = np.zeros_like(residual)
     direction = residual.copy()
