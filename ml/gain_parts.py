@@ -21,7 +21,6 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import svds
 
 from ml import wording
 from ml.frame import Array, Floats, Ints
@@ -261,11 +260,21 @@ def _unseen(columns: Any, targets: Floats, penalty: float, weight: Floats, fold:
     return values, ridge(columns, targets, penalty, weight)
 
 
+SPARE_AXES = 8  # found besides, so that the last of those wanted is found well
+TURNS = 8  # of the subspace; a few suffice where singular values fall
+
+
 def main_axes(columns: sp.csr_matrix, most: int) -> Floats:
     """Find the axes along which rows differ most: shape (s, at most `most`), their signs fixed."""
     count = min(most, min(columns.shape) - 1)
     if count < 1 or columns.nnz == 0:
         return np.zeros((columns.shape[1], 1))
-    _, _, turned = svds(columns.astype(np.float64), count, v0=np.ones(min(columns.shape)))
+    # Subspace iteration, and not ARPACK: where rows repeat, that begins again at a place drawn by chance.
+    rows = columns.astype(np.float64)
+    turned = np.random.default_rng(0).standard_normal((rows.shape[1], min(count + SPARE_AXES, *rows.shape)))
+    for _ in range(TURNS):
+        turned, _ = np.linalg.qr(rows.T @ (rows @ turned))
+    _, _, within = np.linalg.svd(rows @ turned, full_matrices=False)
+    turned = (turned @ within.T).T[:count][::-1]
     strongest = turned[np.arange(len(turned)), np.abs(turned).argmax(axis=1)]
     return np.asarray((turned * np.sign(strongest)[:, None]).T[:, ::-1], dtype=np.float32).astype(np.float64)

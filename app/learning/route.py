@@ -7,9 +7,11 @@ difference of two estimates with an upper bound, and only the bound decides.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from app.chat.routing import LADDER
 from app.learning.category import MESSAGE, read_part
@@ -17,7 +19,7 @@ from app.learning.model import Trained, TrainingRows
 from app.learning.ports import ScoredRows, TooFewSamplesError, UnusableArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from app.chat.lessons import PgChatLessons
     from app.learning.model import Columns
     from app.learning.ports import Scorer
+    from ml.route import Choice
+    from ml.route import RouteScorer as Saved
 
 ROUTE = "route"
 FEATURE_SET = "routes-1"
@@ -58,8 +62,14 @@ class Found:
 class Fitted(Protocol):
     """What `ml/` knows of losses."""
 
-    def expected_loss(self, prompt: str, weaker: str, stronger: str) -> tuple[float, float]:
-        """Expect what share of good answers the weaker model loses, and the most it loses for sure."""
+    def expected_loss(self, prompt: str, weaker: str, stronger: str) -> Iterable[float]:
+        """Expect what share of good answers the weaker model loses, and the most it loses; unpacks into both."""
+        ...
+
+    def choose(
+        self, prompt: str, candidates: Sequence[tuple[str, float]], max_loss: float, *, per: Literal["traffic"]
+    ) -> Choice:
+        """Choose the cheapest candidate that keeps the loss over all requests within bounds."""
         ...
 
 
@@ -85,7 +95,8 @@ class RouteModel:
             message: what is asked.
             category: its letter.
             candidates: cheapest first, the documented one last.
-            max_loss: most the upper bound may be, as a share of good answers.
+            max_loss: most that moving such requests may lose over all of them, its upper bound included, as a share of
+                good answers; a message unlike those that were judged must keep within it by itself.
         """
         *cheaper, documented = candidates
         text = read_part(message)
@@ -94,17 +105,21 @@ class RouteModel:
             weak = self.judged.get(case_of(category, candidate.model), 0)
             if min(strong, weak) < FEWEST_OF_EACH:
                 continue
-            mean, upper = self.fitted.expected_loss(text, candidate.model, documented.model)
-            if upper <= max_loss:
-                loss = f"expected to lose {mean:+.1%} of good answers, at most {upper:+.1%}"
+            prices = [(one.model, float(one.price_usd)) for one in (candidate, documented)]
+            choice = self.fitted.choose(text, prices, max_loss, per="traffic")
+            if choice.model == candidate.model and choice.loss is not None:
+                mean, upper = choice.loss
+                loss = f"expected to lose {mean:+.1%} of good answers here, at most {upper:+.1%}"
                 cases = f"{weak} judged answers of it and {strong} of {documented.model} in category {category}"
                 return Found(candidate.model, f"{loss}, by {cases}")
         return None
 
     def score(self, columns: Columns) -> ScoredRows:
         """Give, a row, the expected share of good answers that its model loses against the strongest."""
-        found = [
-            self.fitted.expected_loss(read_part(message), model, LADDER[-1]) if model != LADDER[-1] else (0.0, 0.0)
+        found: list[tuple[float, ...]] = [
+            tuple(self.fitted.expected_loss(read_part(message), model, LADDER[-1]))
+            if model != LADDER[-1]
+            else (0.0, 0.0)
             for message, model in zip(columns[MESSAGE], columns[MODEL], strict=True)
         ]
         return ScoredRows([mean for mean, _ in found], [max(0.0, upper - mean) for mean, upper in found])
@@ -198,12 +213,38 @@ class RouteLearner:
         self._threads = threads
 
     def train(self, data: TrainingRows, running: Scorer | None, *, seed: int = 0) -> Trained:
-        """Train on all verdicts; see the port."""
-        del running, seed
-        count_judged(data)
-        raise TooFewSamplesError("This program has no scorer of routes yet. Categories alone decide.")
+        """Train on all verdicts; it serves where it is not worse than one loss for all messages, see the port."""
+        from ml.route import RouteScorer  # noqa: PLC0415 - only who trains loads the mathematics
+
+        del running  # it learned from a part of the same verdicts; each is bounded by what was seen
+        judged = count_judged(data)
+        outcomes = [{str(model): float(good)} for model, good in zip(data.columns[MODEL], data.labels, strict=True)]
+        texts = [read_part(message) for message in data.columns[MESSAGE]]
+        fitted = RouteScorer.fit(texts, outcomes, models=LADDER, threads=self._threads, seed=seed)
+        verdict = fitted.card.verdict
+        compared = fitted.card.method == "boosted"
+        promotes = compared and verdict.interval[0] <= 0
+        text = write_header(judged) + "\n" + _as_text(fitted)
+        return Trained(text, fitted.card.to_json(), dict(fitted.card.metrics), promotes, verdict.reason)
 
     def load(self, artifact: str) -> RouteModel:
         """Read a saved scorer; see the port."""
-        read_header(artifact.partition("\n")[0])
-        raise UnusableArtifactError("This program has no scorer of routes yet.")
+        from ml.errors import LearningError  # noqa: PLC0415 - as above
+        from ml.route import RouteScorer  # noqa: PLC0415 - as above
+
+        header, _, text = artifact.partition("\n")
+        judged = read_header(header)
+        with tempfile.TemporaryDirectory(prefix="batuta-scorer-") as folder:
+            path = Path(folder) / "scorer.txt"
+            path.write_text(text, encoding="utf-8")
+            try:
+                return RouteModel(RouteScorer.load(path), judged)
+            except LearningError as error:
+                raise UnusableArtifactError(f"{error}.") from None
+
+
+def _as_text(fitted: Saved) -> str:
+    with tempfile.TemporaryDirectory(prefix="batuta-scorer-") as folder:
+        path = Path(folder) / "scorer.txt"
+        fitted.save(path)
+        return path.read_text(encoding="utf-8")

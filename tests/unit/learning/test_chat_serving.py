@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ from app.learning.model import TrainingRows, Version
 from app.learning.ports import TooFewSamplesError, UnusableArtifactError
 from app.learning.route import FEWEST_JUDGED, FEWEST_OF_EACH, RouteModel, count_judged, read_header, write_header
 from app.learning.service import Serving
+from ml.route import Choice, Loss
 
 VERSION = Version(7, "route", "serving", "route/x.txt", "", "routes-1")
 PLENTY = {f"{category} {model}": 100 for category in "LM" for model in (FAST, MEDIUM, THINKING)}
@@ -35,6 +37,12 @@ class Losses:
             raise RuntimeError("broken")
         upper = self.uppers[weaker]
         return upper - 0.01, upper
+
+    def choose(self, prompt: str, candidates: Sequence[tuple[str, float]], max_loss: float, *, per: str) -> Choice:
+        assert per == "traffic"
+        (weaker, _), (stronger, _) = candidates
+        mean, upper = self.expected_loss(prompt, weaker, stronger)
+        return Choice(weaker if upper <= max_loss else stronger, "so", 0.0, Loss(mean, upper, 1.0, 300))
 
 
 @dataclass
