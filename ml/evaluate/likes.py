@@ -22,7 +22,7 @@ CHOICE_BARS = {(0, 8): 0.48, (8, 8): 0.62}
 POOLED_RANKER = {(0, 8): 0.474, (8, 8): 0.479}  # as the data's own note gives it
 RATINGS_KNOWN = (0, 4, 8, 12, 16, 24, 40)  # of a person's designs; judged are the others after the fortieth
 SHOWS = 20
-SCREENS = 8  # simulated courses of the designs' screen: each differs by chance alone
+SCREENS = 24  # simulated courses of the designs' screen: they differ by chance alone, by .02 each
 EXPLORATION_RATE = 0.2  # the product's own
 INNER_FOLDS = 3
 
