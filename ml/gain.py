@@ -35,9 +35,10 @@ from ml.gain_parts import (
 
 TOPICS = 12  # found among the prompts, dealt to FOLDS folds of strangers
 TOPIC_ROUNDS = 25
-HELD = 30.0  # rows' worth of belief that all parts count alike
+HELD = 400.0  # rows' worth of belief that all parts count alike: gains are mostly noise, and so are slopes along them
 HELD_STRANGE = 1.0  # the same as a share of the rows: a dozen topics hardly tell which part travels
 LEAST_SLOPE = 0.5  # of the strange blend
+LEAST_FAMILIAR_SLOPE = 0.25  # an order is kept even where chance hides it; the bounds say what it is worth
 PART_NAMES = ("themes", "words", "words and shape in trees", "themes in trees")  # as `Parts.predict` gives them
 
 
@@ -223,7 +224,9 @@ def fit_gain(judged: Judged, *, threads: int = 1, seed: int = 0) -> tuple[Gain, 
     rng = np.random.default_rng(seed)
     fold = (rng.permutation(len(judged)) % FOLDS).astype(np.int64)
     gains, weight = pseudo_gains(judged, fold)
-    parts, near = fit_parts(judged, Targets(gains, weight, fold, threads, seed))
+    targets = Targets(gains, weight, fold, threads, seed)
+    parts, unseen = fit_parts(judged, targets)
+    near = unseen.parts(targets)
     near_seen = np.zeros(len(judged))
     for number in range(FOLDS):
         inside, aside = fold != number, fold == number
@@ -231,7 +234,7 @@ def fit_gain(judged: Judged, *, threads: int = 1, seed: int = 0) -> tuple[Gain, 
     topic = topics(np.asarray(parts.scales.rare(judged.texts) @ parts.axes), rng)
     far, far_seen = _as_strangers(judged, Targets(gains, weight, _dealt(topic), threads, seed), near, rng)
     alone = np.arange(len(judged), dtype=np.int64)
-    familiar = Blend.fit(near, gains, weight, alone, Hold(HELD, 0.0))
+    familiar = Blend.fit(near, gains, weight, alone, Hold(HELD, LEAST_FAMILIAR_SLOPE))
     strange = Blend.fit(far, gains, weight, topic, Hold(HELD_STRANGE * len(judged), LEAST_SLOPE))
     gain = Gain(parts, familiar, strange, seen_twice(judged.texts), _gate(near_seen, far_seen))
     return gain, Evidence(familiar.values(near), gains, weight)

@@ -225,39 +225,64 @@ class Targets:
         return lgb.train(parameters, data, TREES)
 
 
-def fit_parts(judged: Judged, targets: Targets) -> tuple[Parts, Floats]:
-    """Fit the parts; give also what they say of each prompt when they have not seen it, shape (n, 2 or 4)."""
+def fit_parts(judged: Judged, targets: Targets) -> tuple[Parts, Unseen]:
+    """Fit the parts, and what the trees and the blend may learn from: values of prompts that were not seen."""
     texts, gains, weight = judged.texts, targets.gains[:, None], targets.weight[:, None]
     scales = Scales.fit(texts)
     rare = scales.rare(texts)
     axes = main_axes(rare, THEMES)
     themes = np.asarray(rare @ axes, dtype=np.float64)
-    margins, fitted_themes = _unseen(themes, gains, THEME_PENALTY, weight, targets.fold)
+    along = sp.csr_matrix(themes, dtype=np.float32)
+    by_theme = ridge(along, gains, THEME_PENALTY, weight)
     if len(judged) < BOOST_FROM:
-        told, fitted = _unseen(scales.all(texts), gains, FEW_PENALTY, weight, targets.fold)
-        return Parts(scales, axes, fitted_themes, fitted, None), np.column_stack([margins, told])
+        columns = scales.all(texts)
+        parts = Parts(scales, axes, by_theme, ridge(columns, gains, FEW_PENALTY, weight), None)
+        return parts, Unseen(themes, _aside(columns, gains, FEW_PENALTY, weight, targets.fold), None)
     several = np.column_stack([gains, np.nan_to_num(judged.good)])
     weights = np.column_stack([weight, judged.known * judged.weight[:, None]])
-    told, fitted = _unseen(texts.phrases, several, PHRASE_PENALTY, weights, targets.fold)
+    told = _aside(texts.phrases, several, PHRASE_PENALTY, weights, targets.fold)
     seen = np.column_stack([told, texts.shape])
-    grown = np.zeros((len(judged), 2))
-    for number in range(FOLDS):
-        inside, aside = targets.fold != number, targets.fold == number
-        some = Trees(targets.grow(seen, inside), targets.grow(themes, inside))
-        grown[aside] = some.predict(seen[aside], themes[aside])
     every = np.arange(len(judged))
     trees = Trees(targets.grow(seen, every), targets.grow(themes, every))
-    return Parts(scales, axes, fitted_themes, fitted, trees), np.column_stack([margins, told[:, :1], grown])
+    by_phrase = ridge(texts.phrases, several, PHRASE_PENALTY, weights)
+    return Parts(scales, axes, by_theme, by_phrase, trees), Unseen(themes, told, seen)
 
 
-def _unseen(columns: Any, targets: Floats, penalty: float, weight: Floats, fold: Ints) -> tuple[Floats, Floats]:
-    """Fit a ridge; give its values on rows kept aside, and the fit on all."""
-    columns = sp.csr_matrix(columns, dtype=np.float32)
+@dataclass(frozen=True)
+class Unseen:
+    """What a fit leaves for the blend.
+
+    Args:
+        themes: shape (n, themes).
+        margins: of the ridge on words, of prompts it had not seen, the gain first; shape (n, 1) or (n, 3).
+        seen: what the trees see; None without trees.
+    """
+
+    themes: Floats
+    margins: Floats
+    seen: Floats | None
+
+    def parts(self, targets: Targets) -> Floats:
+        """Give what each part says of prompts it had not seen: shape (n, 2), with trees (n, 4)."""
+        along = sp.csr_matrix(self.themes, dtype=np.float32)
+        first = _aside(along, targets.gains[:, None], THEME_PENALTY, targets.weight[:, None], targets.fold)
+        if self.seen is None:
+            return np.column_stack([first, self.margins])
+        grown = np.zeros((len(first), 2))
+        for number in range(FOLDS):
+            inside, aside = targets.fold != number, targets.fold == number
+            some = Trees(targets.grow(self.seen, inside), targets.grow(self.themes, inside))
+            grown[aside] = some.predict(self.seen[aside], self.themes[aside])
+        return np.column_stack([first, self.margins[:, :1], grown])
+
+
+def _aside(columns: sp.csr_matrix, targets: Floats, penalty: float, weight: Floats, fold: Ints) -> Floats:
+    """Give a ridge's values on rows that it was fitted without."""
     values = np.zeros(targets.shape)
     for number in range(FOLDS):
         inside, aside = fold != number, fold == number
         values[aside] = predict(columns[aside], ridge(columns[inside], targets[inside], penalty, weight[inside]))
-    return values, ridge(columns, targets, penalty, weight)
+    return values
 
 
 SPARE_AXES = 8  # found besides, so that the last of those wanted is found well

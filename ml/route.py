@@ -203,7 +203,7 @@ class RouteScorer:
         refusal = "there is no cheaper candidate"
         for model, price in candidates[:-1]:
             loss = self.expected_loss(prompt, model, strongest)
-            refusal = loss.reason or self._refusal(loss, (model, strongest), max_loss, per)
+            refusal = self.refusal(loss, (model, strongest), max_loss, per)
             if not refusal:
                 reason = (
                     f"{model} is expected to lose {loss.mean:.3f} (at most {loss.upper:.3f}) against {strongest}, by"
@@ -212,8 +212,10 @@ class RouteScorer:
                 return Choice(model, reason, dearest - price, loss)
         return Choice(strongest, f"{strongest}: {refusal}", 0.0)
 
-    def _refusal(self, loss: Loss, key: tuple[str, str], max_loss: float, per: Per) -> str:
-        """Say why a model may not take a prompt, or nothing."""
+    def refusal(self, loss: Loss, key: tuple[str, str], max_loss: float, per: Per) -> str:
+        """Say why the weaker of two models may not take a prompt of this loss; "" when it may."""
+        if loss.reason:
+            return loss.reason
         if loss.upper <= max_loss:
             return ""
         if per == "request" or loss.familiar < FAMILIAR:
@@ -310,9 +312,11 @@ def _cuts(evidence: Evidence) -> Floats:
     lost = evidence.gains[order]
     mean = np.cumsum(share * lost)
     error = np.sqrt(np.maximum(0.0, np.cumsum(share**2 * lost**2) - mean**2 / len(order)))
-    places = np.unique(np.linspace(0, len(order) - 1, CUTS).astype(int))
-    upper = mean + CERTAINTY * error + 1.0 / len(order)  # as if one more had been lost than was seen
-    return np.column_stack([evidence.expected[order][places], upper[places]])
+    upper = np.maximum.accumulate(mean + CERTAINTY * error + 1.0 / len(order))  # as if one more were lost than was seen
+    expected = evidence.expected[order]
+    ends = np.flatnonzero(np.append(np.diff(expected) > 0, True))
+    places = ends[np.unique(np.linspace(0, len(ends) - 1, CUTS).astype(int))]
+    return np.column_stack([expected[places], upper[places]])
 
 
 def _card(prompts: Sequence[str], good: Floats, facts: dict[tuple[str, str], Evidence]) -> Card:
