@@ -180,9 +180,18 @@ def _examine_airtable(settings: Settings) -> Finding:
 
 
 def _examine_models(settings: Settings) -> Finding:
-    if settings.models.openai_api_key or settings.models.openai_base_url:
-        return Finding("models", "ok", f"OpenAI's wire at {settings.models.openai_base_url or 'its own address'}")
-    return Finding("models", "off", "set OPENAI_API_KEY or OPENAI_BASE_URL; until then model steps answer 503")
+    models = settings.models
+    keys = {
+        "ANTHROPIC_API_KEY": models.anthropic_api_key,
+        "GOOGLE_AI_API_KEY": models.google_ai_api_key,
+        "OPENAI_API_KEY": models.openai_api_key,
+        "OPENAI_BASE_URL": models.openai_base_url,
+        "OPENROUTER_API_KEY": models.openrouter_api_key,
+    }
+    given = [name for name, value in keys.items() if value]
+    if given:
+        return Finding("models", "ok", f"{', '.join(given)} set; `batuta models` lists what they serve")
+    return Finding("models", "off", f"set one of {', '.join(keys)}; until then model steps answer 503")
 
 
 def _examine_learning(_settings: Settings) -> Finding:
