@@ -13,6 +13,7 @@ from pathlib import Path
 from ml.evaluate.likes import measure_designs, measure_electricity, measure_images
 from ml.evaluate.names import measure_complexity, measure_incidents
 from ml.evaluate.result import Result, head, line
+from ml.evaluate.routing import measure_nine, measure_routellm, measure_thinking
 
 SETS = {
     "choices_electricity.csv.gz": measure_electricity,
@@ -20,6 +21,9 @@ SETS = {
     "quality_ai_images.csv.gz": measure_images,
     "assignments_incidents.csv.gz": measure_incidents,
     "requests_complexity.csv.gz": measure_complexity,
+    "routing_routellm.csv.gz": measure_routellm,
+    "routing_thinking_on_off.csv.gz": measure_thinking,
+    "routing_nine_models.csv.gz": measure_nine,
 }
 
 

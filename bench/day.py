@@ -1,0 +1,324 @@
+"""A mixed day of 1000 requests, routed after a few hundred judged outcomes: `python -m bench.day`.
+
+The day is drawn from public sets on which it is known, request by request, whether a weaker and a stronger model did
+well, a third each: RouteLLM (MMLU and GSM8K; Mixtral 8x7B, GPT-4), thinking off and on (BIG-Bench-Hard), and two of
+nine open models (gemma-2-9b, nemotron-51b). Dollars are the registry's for `medium_ai` and `thinking_ai`; tokens are
+estimated as `ml/evaluate/requests.py` says. The scorer knows nothing but the judged outcomes of requests drawn before
+the day from the same stream: never another row of a public set. `bench.day_http` lives a day through the service.
+
+How outcomes were judged matters as much as how many:
+
+  coin    each request is answered by one model, tossed for; only that answer is judged (300 requests, 300 outcomes)
+  both    each request is answered by both models and both are judged (150 requests, 300 outcomes)
+  served  the cheap model answers, but for the held-out share that goes to the strong one: no comparison is possible
+
+`--write` puts the first day into a file, one request a line with both models' correctness and dollars; a `Router` of
+another kind can replay it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ml.errors import LearningError
+from ml.evaluate.requests import MODELS, Requests, read_nine, read_routellm, read_thinking
+from ml.frame import Floats
+from ml.route import HOLDOUT_SHARE, Loss, Per, RouteScorer, is_held_out
+
+WEAKER, STRONGER = MODELS
+DAY = 1_000
+JUDGED = 300
+HISTORY = 4_000  # requests drawn before the day, so that more judged outcomes can be tried on the same day
+KEPT, CHEAPER = 0.95, 0.70  # the aim: of correctness, and of dollars
+DIALS: tuple[tuple[Per, float], ...] = (
+    ("request", 0.02),
+    *(("traffic", loss) for loss in (0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.10)),
+)
+SHARES = tuple(np.round(np.arange(0.0, 1.01, 0.1), 2).tolist())
+POLICIES = ("coin", "both", "served")
+
+
+@dataclass(frozen=True)
+class Day:
+    """What happens before and on one day.
+
+    Args:
+        before: requests whose outcomes may be judged, in order.
+        today: the day's.
+        seed: it was drawn with.
+    """
+
+    before: Requests
+    today: Requests
+    seed: int
+
+
+class Router(Protocol):
+    """Who answers: this bench's own scorer, or later the service over HTTP."""
+
+    def route(self, keys: Sequence[str], prompts: Sequence[str]) -> list[str]:
+        """Name the model that answers each prompt, `MODELS`' names."""
+        ...
+
+
+@dataclass(frozen=True)
+class Dial:
+    """A router by the scorer, as a service would set it.
+
+    Args:
+        scorer: fitted before the day.
+        per: what `max_loss` bounds.
+        max_loss: of quality.
+        holdout: share of requests that go to the stronger model all the same.
+    """
+
+    scorer: RouteScorer
+    per: Per
+    max_loss: float
+    holdout: float = HOLDOUT_SHARE
+
+    def route(self, keys: Sequence[str], prompts: Sequence[str]) -> list[str]:
+        """Name the model that answers each prompt."""
+        return self.decide(keys, self.scorer.expected_losses(prompts, WEAKER, STRONGER))
+
+    def decide(self, keys: Sequence[str], losses: Sequence[Loss]) -> list[str]:
+        """Name the models where the losses are known already."""
+        return [
+            STRONGER
+            if is_held_out(key, self.holdout) or self.scorer.refusal(loss, (WEAKER, STRONGER), self.max_loss, self.per)
+            else WEAKER
+            for key, loss in zip(keys, losses, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a day went, against always asking the stronger model.
+
+    Args:
+        dollars: share of its dollars.
+        correct: share of its correctness.
+        moved: share of requests that the weaker model answered.
+    """
+
+    dollars: float
+    correct: float
+    moved: float
+
+
+def draw(sets: Sequence[Requests], seed: int) -> Day:
+    """Draw a stream of equal thirds, in random order: first what was before the day, then the day."""
+    rng = np.random.default_rng(seed)
+    wanted = HISTORY + DAY
+    each = -(-wanted // len(sets))
+    parts = [part.take(rng.choice(len(part), each, replace=False)) for part in sets]
+    whole = Requests(
+        tuple(prompt for part in parts for prompt in part.prompts),
+        np.concatenate([part.good for part in parts]),
+        np.concatenate([part.group for part in parts]),
+        np.concatenate([part.dollars for part in parts]),
+    )
+    order = rng.permutation(len(whole))
+    return Day(whole.take(order[DAY:wanted]), whole.take(order[:DAY]), seed)
+
+
+def judge(day: Day, policy: str, count: int) -> tuple[list[str], list[Mapping[str, float]]]:
+    """Give prompts and judged outcomes, `count` of them, from before the day."""
+    rng = np.random.default_rng(day.seed + 1)
+    needed = count // 2 if policy == "both" else count
+    asked = day.before.take(np.arange(needed))
+    judged: list[Mapping[str, float]] = []
+    for number, (weak, strong) in enumerate(asked.good.tolist()):
+        good = {WEAKER: weak, STRONGER: strong}
+        if policy == "both":
+            judged.append(good)
+            continue
+        if policy == "coin":
+            served = MODELS[int(rng.integers(2))]
+        else:
+            served = STRONGER if is_held_out(f"before {day.seed} {number}") else WEAKER
+        judged.append({served: good[served]})
+    return list(asked.prompts), judged
+
+
+def spend(today: Requests, models: Sequence[str]) -> Outcome:
+    """Add up a day."""
+    place = np.array([MODELS.index(model) for model in models])
+    rows = np.arange(len(today))
+    return Outcome(
+        float(today.dollars[rows, place].sum() / today.dollars[:, 1].sum()),
+        float(today.good[rows, place].sum() / today.good[:, 1].sum()),
+        float(np.mean(place == 0)),
+    )
+
+
+def live(day: Day, policy: str, count: int) -> tuple[dict[str, Outcome], Floats]:
+    """Fit on what was judged and live the day at every dial.
+
+    Returns:
+        Outcomes by dial, and the curve: shape (shares, 2) of dollars and correctness when the least expected losses
+        are moved, whatever the evidence says.
+    """
+    prompts, judged = judge(day, policy, count)
+    scorer = RouteScorer.fit(prompts, judged, models=MODELS)
+    losses = scorer.expected_losses(day.today.prompts, WEAKER, STRONGER)
+    keys = [f"{day.seed} {number}" for number in range(len(day.today))]
+    out = {f"{per} {loss:.2f}": spend(day.today, Dial(scorer, per, loss).decide(keys, losses)) for per, loss in DIALS}
+    return out, curve(day.today, np.array([loss.mean for loss in losses]))
+
+
+def curve(today: Requests, expected: Floats) -> Floats:
+    """Give (dollars, correctness) for each share of requests moved down, least expected loss first; ties by chance."""
+    order = np.lexsort((np.random.default_rng(0).permutation(len(expected)), expected))
+    points = []
+    for share in SHARES:
+        place = np.ones(len(order), dtype=np.int64)
+        place[order[: round(share * len(order))]] = 0
+        outcome = spend(today, [MODELS[j] for j in place])
+        points.append((outcome.dollars, outcome.correct))
+    return np.array(points)
+
+
+def at_dollars(points: Floats, dollars: float) -> float:
+    """Read a curve's correctness where it costs so much."""
+    order = np.argsort(points[:, 0], kind="stable")
+    return float(np.interp(dollars, points[order, 0], points[order, 1]))
+
+
+def at_correct(points: Floats, correct: float) -> float:
+    """Read the least dollars at which a curve is so correct, between its points."""
+    fine = np.linspace(0, 1, 1001)
+    place = np.linspace(0, 1, len(points))
+    dollars, found = np.interp(fine, place, points[:, 0]), np.interp(fine, place, points[:, 1])
+    enough = dollars[found >= correct]
+    return float(enough.min()) if len(enough) else 1.0
+
+
+def spelled(values: Sequence[float]) -> str:
+    """Print a median with the range of nineteen days in twenty."""
+    low, middle, high = np.quantile(np.array(values), [0.025, 0.5, 0.975])
+    return f"{middle:.3f} ({low:.3f} to {high:.3f})"
+
+
+def report(policy: str, count: int, days: Sequence[tuple[dict[str, Outcome], Floats]]) -> list[str]:
+    """Print the dials and the curve of one way of judging."""
+    lines = [f"{policy}, {count} judged outcomes, {len(days)} days: shares of always asking {STRONGER}"]
+    lines.append(f"  {'dial':14}{'dollars':26}{'correctness':26}{'moved down':26}")
+    for name in days[0][0]:
+        found = [outcomes[name] for outcomes, _ in days]
+        cells = ([o.dollars for o in found], [o.correct for o in found], [o.moved for o in found])
+        lines.append(f"  {name:14}" + "".join(f"{spelled(values):26}" for values in cells))
+    if policy != "served":
+        for place, share in enumerate(SHARES):
+            pair = ([c[place, 0] for _, c in days], [c[place, 1] for _, c in days])
+            lines.append(f"  {f'curve {share:.0%}':14}" + "".join(f"{spelled(values):26}" for values in pair))
+        cheap = [at_dollars(c, 1 - CHEAPER) for _, c in days]
+        good = [1 - at_correct(c, KEPT) for _, c in days]
+        lines.append(f"  read off the curve: {CHEAPER:.0%} cheaper at {spelled(cheap)} of its correctness")
+        lines.append(f"  read off the curve: {KEPT:.0%} of its correctness at {spelled(good)} cheaper")
+    return lines
+
+
+def bounds(days: Sequence[Day]) -> list[str]:
+    """Print what no judged outcome is needed for: chance, and knowing everything."""
+    chance = [curve(day.today, np.random.default_rng(day.seed).random(len(day.today))) for day in days]
+    known = [curve(day.today, day.today.good[:, 1] - day.today.good[:, 0]) for day in days]
+    lines = []
+    for name, found in (("chance", chance), ("knowing every answer", known)):
+        cheap = [at_dollars(points, 1 - CHEAPER) for points in found]
+        good = [1 - at_correct(points, KEPT) for points in found]
+        at = f"{CHEAPER:.0%} cheaper at {spelled(cheap)} of its correctness"
+        lines.append(f"{name}: {at}, {KEPT:.0%} of it {spelled(good)} cheaper")
+    return lines
+
+
+def plot(path: Path, curves: Mapping[str, Sequence[Floats]]) -> None:
+    """Draw dollars against correctness, the median day with the range of nineteen in twenty."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra
+        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise LearningError("pictures need Matplotlib: install the extra `plot`") from error
+    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for (name, found), colour in zip(curves.items(), ("#9aa5b1", "#2563a8", "#b3541e", "#3f7d3f"), strict=False):
+        low, middle, high = np.quantile(np.array(found), [0.025, 0.5, 0.975], axis=0)
+        axes.plot(100 * middle[:, 0], 100 * middle[:, 1], marker="o", markersize=3, color=colour, label=name)
+        axes.fill_between(100 * middle[:, 0], 100 * low[:, 1], 100 * high[:, 1], color=colour, alpha=0.12, linewidth=0)
+    axes.plot(100 * (1 - CHEAPER), 100 * KEPT, "*", markersize=14, color="#1f2933", label="the aim")
+    axes.set(title=f"A mixed day of {DAY:,} requests, against always thinking")
+    axes.set(xlabel="dollars, %", ylabel="correct answers, %")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    figure.savefig(path, dpi=130, format="png")
+
+
+def write(path: Path, day: Day) -> None:
+    """Put a day into a file for a simulator: a line a request."""
+    with path.open("w", encoding="utf-8") as file:
+        for number, (prompt, good, dollars) in enumerate(
+            zip(day.today.prompts, day.today.good.tolist(), day.today.dollars.tolist(), strict=True)
+        ):
+            models = {model: {"good": good[place], "dollars": dollars[place]} for place, model in enumerate(MODELS)}
+            file.write(json.dumps({"key": f"{day.seed} {number}", "prompt": prompt, "models": models}) + "\n")
+
+
+def read_sets(folder: Path) -> list[Requests]:
+    """Read the three sources, RouteLLM's two benchmarks as one."""
+    known, other = (read_routellm(folder / "routing_routellm.csv.gz", name) for name in ("mmlu", "gsm8k"))
+    both = Requests(
+        known.prompts + other.prompts,
+        np.concatenate([known.good, other.good]),
+        np.concatenate([known.group, other.group]),
+        np.concatenate([known.dollars, other.dollars]),
+    )
+    thinking, nine = folder / "routing_thinking_on_off.csv.gz", folder / "routing_nine_models.csv.gz"
+    return [both, read_thinking(thinking), read_nine(nine)]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Live the days and print what they cost."""
+    parser = argparse.ArgumentParser(prog="python -m bench.day", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the public sets")
+    parser.add_argument("--days", type=int, default=20, help="repetitions, each with a seed of its own")
+    parser.add_argument("--judged", type=int, nargs="+", default=[JUDGED, 1_000, 3_000], help="outcomes known")
+    parser.add_argument("--plot", type=Path, default=None, help="PNG of the curves")
+    parser.add_argument("--write", type=Path, default=None, help="JSONL of the first day, for a replay")
+    options = parser.parse_args(arguments)
+    if not (options.data / "routing_routellm.csv.gz").exists():
+        print(f"the public sets are not in {options.data}: nothing to measure")
+        return 0
+    sets = read_sets(options.data)
+    days = [draw(sets, seed) for seed in range(options.days)]
+    if options.write is not None:
+        write(options.write, days[0])
+    strong = [float(day.today.good[:, 1].mean()) for day in days]
+    weak = [float(day.today.good[:, 0].sum() / day.today.good[:, 1].sum()) for day in days]
+    cheap = [float(day.today.dollars[:, 0].sum() / day.today.dollars[:, 1].sum()) for day in days]
+    print(f"always {STRONGER}: {spelled(strong)} correct; always {WEAKER}: {spelled(weak)} of that at {spelled(cheap)}")
+    print("\n".join(bounds(days)))
+    drawn: dict[str, list[Floats]] = {
+        "chance": [curve(day.today, np.random.default_rng(day.seed).random(len(day.today))) for day in days]
+    }
+    for policy in POLICIES:
+        for count in options.judged if policy == "coin" else options.judged[:1]:
+            lived = [live(day, policy, count) for day in days]
+            print("\n".join(report(policy, count, lived)), flush=True)
+            if policy != "served":
+                drawn[f"{policy}, {count} outcomes"] = [points for _, points in lived]
+    if options.plot is not None:
+        plot(options.plot, drawn)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
