@@ -22,7 +22,7 @@ def rows(n: int) -> tuple[Array, Array]:
 
 def test_rows_that_come_in_pieces_grow_trees_as_good_as_rows_at_once() -> None:
     matrix, likes = rows(60_000)
-    growth = Growth([f"f{j}" for j in range(6)], overrides={"num_iterations": 30})
+    growth = Growth([f"f{j}" for j in range(6)], overrides={"num_iterations": 30, "learning_rate": 0.1})
     places = np.random.default_rng(5).permutation(60_000)
     inside, aside, asked = np.sort(places[:40_000]), np.sort(places[40_000:50_000]), places[50_000:]
     pieces = grow_from_stream(TreeStream(lambda at: matrix[at], likes, np.ones(60_000)), growth, inside, aside)
