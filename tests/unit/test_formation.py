@@ -7,7 +7,8 @@ import pytest
 
 from app.errors import SettingsError
 from app.formation import PROGRAMS, fill_in, plan_children, write_procfile
-from app.settings import VARIABLES, Settings
+from app.setting_variables import VARIABLES
+from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL_QUEUES = {f"{kind}.{rank}" for kind in ("inline", "linear") for rank in ("high", "medium", "low")} | {

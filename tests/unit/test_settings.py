@@ -9,7 +9,8 @@ import pytest
 from croniter import croniter
 
 from app.errors import SettingsError
-from app.settings import SECRET, VARIABLES, Settings, Variable, document_settings
+from app.setting_variables import VARIABLES, Variable
+from app.settings import SECRET, Settings, document_settings
 from beat_schedule import beat_schedule
 
 ROOT = Path(__file__).resolve().parents[2]
