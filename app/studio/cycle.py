@@ -165,22 +165,27 @@ class LearningCycles:
                 self._store.cycles.end(connection, counters, end)
             return self._store.cycles.find(run_id, connection)
 
-    def close_ended(self) -> bool:
+    def close_ended(self, only: str | None = None) -> bool:
         """Close a cycle whose run has ended, is paused or is gone, and start the next when enough likes have queued.
 
         Whoever looks at the counters calls this, so that a killed, cancelled or deleted run never blocks learning.
+
+        Args:
+            only: the run to look for, for whoever waits for one; another run's cycle is left to others.
 
         Returns:
             Whether no cycle's run is under way that was when this was called.
         """
         run_id = self._store.cycles.peek()
-        if run_id is None:
+        if run_id is None or only not in {None, run_id}:
             return True
         pending: list[Started] = []
         with self._store.engine.begin() as connection:
             if self._runs.status_in(connection, run_id) in _LIVE:
                 return False
-            self._locked(connection, pending)
+            counters = self._store.cycles.lock(connection)
+            if counters.cycle_run_id == run_id:
+                self._go_on(connection, counters, pending)
         self._publish(pending)
         return True
 
@@ -207,7 +212,9 @@ class LearningCycles:
 
     def _locked(self, connection: Connection, pending: list[Started]) -> Counters:
         """Lock the counters; when the last cycle has ended and likes have queued for the next, that one begins."""
-        before = self._store.cycles.lock(connection)
+        return self._go_on(connection, self._store.cycles.lock(connection), pending)
+
+    def _go_on(self, connection: Connection, before: Counters, pending: list[Started]) -> Counters:
         counters = self._closed(connection, before)
         if counters == before or not counters.reaches(self._threshold):
             return counters

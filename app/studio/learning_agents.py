@@ -211,7 +211,7 @@ class LearningAgents:
         cycle = self._cycles.settle(ctx.run_id, end)
         if cycle is None:
             raise _over()
-        threading.Thread(target=self._close_soon, name="cycle-end", daemon=True).start()
+        threading.Thread(target=self._close_soon, args=(ctx.run_id,), name="cycle-end", daemon=True).start()
         return {
             "status": cycle.status,
             "reason": cycle.reason,
@@ -220,13 +220,13 @@ class LearningAgents:
             "problem": end.error,
         }
 
-    def _close_soon(self) -> None:
+    def _close_soon(self, run_id: str) -> None:
         """Start the next cycle, if likes have queued for one, when this one's run has ended; others look as well."""
         pause = threading.Event()
         for _ in range(CLOSING_TRIES):
             pause.wait(CLOSING_PAUSE_S)
             try:
-                if self._cycles.close_ended():
+                if self._cycles.close_ended(run_id):
                     return
             except sqlalchemy.exc.SQLAlchemyError:
                 continue

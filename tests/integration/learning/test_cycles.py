@@ -111,6 +111,16 @@ def test_the_next_cycle_waits_until_the_run_of_the_last_has_ended(learning: Stud
     assert cycles(learning) == [("likes", "trained", 3), ("queued_likes", "running", 4)]
 
 
+def test_who_waits_for_the_end_of_one_cycle_leaves_the_next_one_alone(learning: Studio) -> None:
+    like(learning, 3)
+    run_id = learning.store.cycles.peek()
+    del learning.runs.views[learning.runs.published[0]]
+    assert learning.cycles.close_ended(only="of another run") is True
+    assert cycles(learning) == [("likes", "running", 3)]
+    assert learning.cycles.close_ended(only=run_id) is True
+    assert cycles(learning) == [("likes", "failed", 3)]
+
+
 def test_a_record_that_was_liked_before_is_a_duplicate_also_during_a_cycle(learning: Studio) -> None:
     like(learning, 3)
     assert like(learning, 1)[0]["status"] == "duplicate"
