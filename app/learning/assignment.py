@@ -11,16 +11,15 @@ More rest never hurts: the probability of a load is the least that any smaller l
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.assignments.model import DEFAULT_WEIGHTS, Facts, Record, formula
+from app.learning.artifact_text import as_text, load_text
 from app.learning.model import Columns, Trained, TrainingRows
 from app.learning.ports import ScoredRows, Scorer, TooFewSamplesError, UnusableArtifactError
 from app.learning.preference import FEWEST_POSITIVES, FEWEST_SAMPLES
-from app.learning.weighing import Judged, weigh
+from app.learning.weighing import weigh
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,7 +162,8 @@ class AssignmentLearner:
         metrics = {**card.metrics, **judged.to_json(), "samples": data.samples, "positives": data.positives}
         reason = judged.reason if verdict.promote else verdict.reason
         promotes = verdict.promote and judged.promotes
-        return Trained(_as_text(fitted, judged), card.to_json(), metrics, promotes, reason)
+        text = f"{_HEADER}{judged.weight:g}\n{as_text(fitted)}"
+        return Trained(text, card.to_json(), metrics, promotes, reason)
 
     def _score_later(self, data: TrainingRows, seed: int) -> Callable[[Sequence[int], Sequence[int]], list[float]]:
         def score(known: Sequence[int], asked: Sequence[int]) -> list[float]:
@@ -190,17 +190,11 @@ class AssignmentLearner:
 
     def load(self, artifact: str) -> Scorer:
         """Read a saved scorer; see the port."""
-        from ml import LearningError, Preference, load  # noqa: PLC0415 - as above
+        from ml import Preference, load  # noqa: PLC0415 - as above
 
         header, _, text = artifact.partition("\n")
         weight = _read_weight(header)
-        with tempfile.TemporaryDirectory(prefix="batuta-scorer-") as folder:
-            path = Path(folder) / "scorer.txt"
-            path.write_text(text, encoding="utf-8")
-            try:
-                loaded = load(path)
-            except LearningError as error:
-                raise UnusableArtifactError(f"{error}.") from None
+        loaded = load_text(load, text)
         if not isinstance(loaded, Preference):
             raise UnusableArtifactError("It is no scorer of assignments.")
         return AssignmentModel(loaded, weight)
@@ -272,13 +266,6 @@ def _formula(row: Mapping[str, Any]) -> float:
         success_rate_for_role=row.get("success_rate_for_role"),
     )
     return sum(term.value for term in formula(role, facts, _record(row), DEFAULT_WEIGHTS))
-
-
-def _as_text(scorer: Preference, judged: Judged) -> str:
-    with tempfile.TemporaryDirectory(prefix="batuta-scorer-") as folder:
-        path = Path(folder) / "scorer.txt"
-        scorer.save(path)
-        return f"{_HEADER}{judged.weight:g}\n{path.read_text(encoding='utf-8')}"
 
 
 def _read_weight(header: str) -> float:

@@ -6,14 +6,13 @@ scorer that serves, and is right as often as it claims wherever it is sure enoug
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.chat.model import Category
 from app.chat.routing import TRUSTED_CONFIDENCE
 from app.chat.rules import PlainCategoriser
+from app.learning.artifact_text import as_text, load_text
 from app.learning.model import Trained, TrainingRows
 from app.learning.ports import ScoredRows, TooFewSamplesError, UnusableArtifactError
 
@@ -119,7 +118,7 @@ class CategoryLearner:
         if fitted.layers is None:
             promotes, reason = False, fitted.card.verdict.reason
         metrics = {**fitted.card.metrics, **metrics, "samples": len(texts)}
-        return Trained(_as_text(fitted), fitted.card.to_json(), metrics, promotes, reason)
+        return Trained(as_text(fitted), fitted.card.to_json(), metrics, promotes, reason)
 
     def _fit(self, texts: Sequence[str], letters: Sequence[str], seed: int) -> Fitted:
         from ml.category import Category as Learning  # noqa: PLC0415 - only who trains loads the mathematics
@@ -129,15 +128,8 @@ class CategoryLearner:
     def load(self, artifact: str) -> CategoryModel:
         """Read a saved scorer; see the port."""
         from ml.category import Category as Learning  # noqa: PLC0415 - as above
-        from ml.errors import LearningError  # noqa: PLC0415 - as above
 
-        with tempfile.TemporaryDirectory(prefix="batuta-scorer-") as folder:
-            path = Path(folder) / "scorer.txt"
-            path.write_text(artifact, encoding="utf-8")
-            try:
-                loaded = Learning.load(path)
-            except LearningError as error:
-                raise UnusableArtifactError(f"{error}.") from None
+        loaded = load_text(Learning.load, artifact)
         if not set(loaded.names) <= set(Category.__members__):
             raise UnusableArtifactError("It is no scorer of categories.")
         return CategoryModel(loaded)
@@ -204,10 +196,3 @@ def _weigh(
 
 def _share(hits: Sequence[bool]) -> float:
     return sum(hits) / len(hits) if hits else 0.0
-
-
-def _as_text(fitted: Fitted) -> str:
-    with tempfile.TemporaryDirectory(prefix="batuta-scorer-") as folder:
-        path = Path(folder) / "scorer.txt"
-        fitted.save(path)
-        return path.read_text(encoding="utf-8")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.learning.artifact_text import as_text, load_text
 from app.learning.model import Columns, Trained, TrainingRows
 from app.learning.ports import ScoredRows, Scorer, TooFewSamplesError, UnusableArtifactError
 
@@ -96,19 +95,13 @@ class PreferenceLearner:
             raise UnusableArtifactError("The labels are no likes.")
         card = fitted.card
         metrics = {**card.metrics, "samples": samples, "positives": positives, "held_out": card.held_out}
-        return Trained(_as_text(fitted), card.to_json(), metrics, card.verdict.promote, card.verdict.reason)
+        return Trained(as_text(fitted), card.to_json(), metrics, card.verdict.promote, card.verdict.reason)
 
     def load(self, artifact: str) -> Scorer:
         """Read a saved scorer; see the port."""
-        from ml import LearningError, Preference, load  # noqa: PLC0415 - as above
+        from ml import Preference, load  # noqa: PLC0415 - as above
 
-        with tempfile.TemporaryDirectory(prefix="batuta-scorer-") as folder:
-            path = Path(folder) / "scorer.txt"
-            path.write_text(artifact, encoding="utf-8")
-            try:
-                loaded = load(path)
-            except LearningError as error:
-                raise UnusableArtifactError(f"{error}.") from None
+        loaded = load_text(load, artifact)
         if not isinstance(loaded, Preference):
             raise UnusableArtifactError("It is no scorer of likes.")
         return PreferenceScorer(loaded)
@@ -134,13 +127,6 @@ def smoothed_rates(items: Array, labels: Floats, weights: Floats, asked: Array) 
     shown = np.bincount(known, weights=weights, minlength=len(names))
     rates = (liked + SMOOTHING[0]) / (shown + SMOOTHING[1])
     return np.asarray(rates[code[len(items) :]], dtype=np.float64)
-
-
-def _as_text(scorer: Preference) -> str:
-    with tempfile.TemporaryDirectory(prefix="batuta-scorer-") as folder:
-        path = Path(folder) / "scorer.txt"
-        scorer.save(path)
-        return path.read_text(encoding="utf-8")
 
 
 def _sigmoid(value: float) -> float:

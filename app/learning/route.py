@@ -7,13 +7,12 @@ difference of two estimates with an upper bound, and only the bound decides.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from app.chat.routing import LADDER
+from app.learning.artifact_text import as_text, load_text
 from app.learning.category import MESSAGE, read_part
 from app.learning.model import Trained, TrainingRows
 from app.learning.ports import ScoredRows, TooFewSamplesError, UnusableArtifactError
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from app.learning.model import Columns
     from app.learning.ports import Scorer
     from ml.route import Choice
-    from ml.route import RouteScorer as Saved
 
 ROUTE = "route"
 FEATURE_SET = "routes-1"
@@ -224,27 +222,13 @@ class RouteLearner:
         verdict = fitted.card.verdict
         compared = fitted.card.method == "boosted"
         promotes = compared and verdict.interval[0] <= 0
-        text = write_header(judged) + "\n" + _as_text(fitted)
+        text = write_header(judged) + "\n" + as_text(fitted)
         return Trained(text, fitted.card.to_json(), dict(fitted.card.metrics), promotes, verdict.reason)
 
     def load(self, artifact: str) -> RouteModel:
         """Read a saved scorer; see the port."""
-        from ml.errors import LearningError  # noqa: PLC0415 - as above
         from ml.route import RouteScorer  # noqa: PLC0415 - as above
 
         header, _, text = artifact.partition("\n")
         judged = read_header(header)
-        with tempfile.TemporaryDirectory(prefix="batuta-scorer-") as folder:
-            path = Path(folder) / "scorer.txt"
-            path.write_text(text, encoding="utf-8")
-            try:
-                return RouteModel(RouteScorer.load(path), judged)
-            except LearningError as error:
-                raise UnusableArtifactError(f"{error}.") from None
-
-
-def _as_text(fitted: Saved) -> str:
-    with tempfile.TemporaryDirectory(prefix="batuta-scorer-") as folder:
-        path = Path(folder) / "scorer.txt"
-        fitted.save(path)
-        return path.read_text(encoding="utf-8")
+        return RouteModel(load_text(RouteScorer.load, text), judged)
