@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from simulator import Simulator
-from tests.acceptance.workflows.conftest import serving
 from tests.conftest import Servers, cloned_database, emptied
+from tests.engine.serving import serving
 from tests.engine.trial import Trial, open_trial
 from tests.simulator_fixtures import simulator, simulator_process
 

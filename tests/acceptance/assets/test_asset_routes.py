@@ -14,8 +14,8 @@ import requests
 from app.assets.model import SIGNED_FOR_S, Asset, hash_of, run_holder, sign, signed_path
 from app.runs.model import new_run_id
 from simulator.media_files import make_mp4, make_png
-from tests.acceptance.workflows.conftest import serving
 from tests.conftest import Servers, cloned_database, emptied
+from tests.engine.serving import serving
 from tests.engine.trial import Trial, open_trial
 
 ANN, BOB, BOSS = "ann-secret", "bob-secret", "boss-secret"

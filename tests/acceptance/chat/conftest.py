@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import requests
-from werkzeug.serving import make_server
 
-from app.http import create_app
 from simulator import Simulator
 from tests.conftest import Servers, cloned_database, emptied
+from tests.engine.serving import quieten, serving
 from tests.engine.trial import Trial, open_trial
 from tests.simulator_fixtures import simulator, simulator_process
 
@@ -88,20 +85,6 @@ def read_events(response: requests.Response) -> Iterator[tuple[str, Any]]:
             yield name, json.loads(line.removeprefix("data: "))
 
 
-@contextmanager
-def serving(trial: Trial) -> Iterator[str]:
-    """Serve a composed application at an address."""
-    server = make_server("127.0.0.1", 0, create_app(trial.application), threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @pytest.fixture(scope="module")
 def system(
     servers: Servers, template: str, simulator_process: Simulator, tmp_path_factory: pytest.TempPathFactory
@@ -127,4 +110,6 @@ def system(
 @pytest.fixture
 def chatting(system: tuple[Trial, str], simulator: Simulator) -> Chatting:
     """The module's system, with models that remember nothing of other tests."""
-    return Chatting(*system, simulator)
+    trial, url = system
+    quieten(trial, simulator)
+    return Chatting(trial, url, simulator)

@@ -12,8 +12,9 @@ import pytest
 
 from bench.day_http import ANSWER, LADDER, Day, make_day, replay
 from simulator import Simulator
-from tests.acceptance.chat.conftest import TOKENS, Chatting, serving
+from tests.acceptance.chat.conftest import TOKENS, Chatting
 from tests.conftest import Servers, cloned_database, emptied
+from tests.engine.serving import serving
 from tests.engine.trial import open_trial
 
 REDIS_NUMBER = 252

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from simulator import Simulator
-from tests.acceptance.chat.conftest import CALLS, CATEGORISER, TOKENS, Chatting, serving
+from tests.acceptance.chat.conftest import CALLS, CATEGORISER, TOKENS, Chatting
+from tests.engine.serving import serving
 from tests.engine.trial import open_trial
 
 SLOW_S = 3.0

@@ -10,9 +10,10 @@ import pytest
 
 from app.chat.tables import chat_turns
 from simulator import Simulator
-from tests.acceptance.chat.conftest import CATEGORISER, TOKENS, Chatting, serving
+from tests.acceptance.chat.conftest import CATEGORISER, TOKENS, Chatting
 from tests.acceptance.learning.test_likes_through_kills import LearningWorker
 from tests.conftest import Servers, cloned_database, emptied
+from tests.engine.serving import serving
 from tests.engine.trial import open_trial
 from tests.integration.learning.chatting import message, sorted_turns
 
