@@ -189,6 +189,11 @@ class Desk:
         self.messages.extend(effects.sends)
         return None if status is None else str(status)
 
+    def wait_for_person(self, run_id: str, key: str) -> None:
+        """Bring an approval to where it waits."""
+        hand = self.hand()
+        hand.do(hand.decide(hand.must_claim(run_id, key)) or {})
+
     def cancel(self, run_id: str) -> None:
         """Cancel in two transactions, as the service does."""
         self.command(run_id, "cancel")

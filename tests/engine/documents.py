@@ -32,6 +32,11 @@ def tool(name: str, key: str | None = None, **given: Any) -> dict[str, Any]:
     return {"id": key, **task} if key else task
 
 
+def approval(key: str, **more: Any) -> dict[str, Any]:
+    """A task that asks a person."""
+    return {"id": key, "approval": "Shall we?", **more}
+
+
 def inline(*tasks: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Write a block whose tasks follow each other."""
     return {"type": "inline", "tasks": list(tasks), **more}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.engine.desk import Desk
-from tests.engine.documents import inline, linear, tool
-from tests.integration.runs.test_steering import approval, wait_for_person
+from tests.engine.documents import approval, inline, linear, tool
 
 
 def start(desk: Desk, priority: str = "medium") -> str:
@@ -56,7 +55,7 @@ def test_a_run_gives_its_place_to_the_next_when_it(desk: Desk, how: str) -> None
     assert desk.status(second) == "queued"
     match how:
         case "waits for a person":
-            wait_for_person(desk, first, "a")
+            desk.wait_for_person(first, "a")
         case "is paused":
             desk.command(first, "pause")
         case "has no money":
@@ -73,7 +72,7 @@ def test_a_run_gives_its_place_to_the_next_when_it(desk: Desk, how: str) -> None
 def test_a_run_that_goes_on_after_waiting_queues_when_no_place_is_free(desk: Desk) -> None:
     desk.set_places(1)
     first = desk.submit([inline(approval("ask"), tool("mark", "next"))])
-    wait_for_person(desk, first, "ask")
+    desk.wait_for_person(first, "ask")
     second = start(desk)
     assert desk.command(first, "approve", key="ask", approved=True, output=1) == "queued"
     hand = desk.hand()
@@ -88,7 +87,7 @@ def test_a_queued_run_that_only_waits_for_a_person_hands_the_place_on(desk: Desk
     desk.set_places(1)
     first = desk.submit([linear(approval("ask1"), approval("ask2"))])
     for key in ("ask1", "ask2"):
-        wait_for_person(desk, first, key)
+        desk.wait_for_person(first, key)
     running = start(desk)
     desk.command(first, "pause")
     assert desk.command(first, "resume") == "queued"

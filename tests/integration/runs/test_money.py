@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.runs.claimed import Claimed
-from tests.engine.desk import Desk
+from tests.engine.desk import Desk, Hand
 from tests.engine.documents import inline, linear, tool
 
 
@@ -21,6 +21,15 @@ def calls(desk: Desk, run_id: str) -> list[tuple[Any, ...]]:
         "select step_key, ordinal, status, cost_usd from calls where run_id = :run order by step_key, ordinal",
         run=run_id,
     )
+
+
+def reserve_one(desk: Desk) -> tuple[str, Hand, Claimed]:
+    """A run of one step, the process that has it, and its claim, with a call of at most 0.4 dollars under way."""
+    run_id = desk.submit([inline(ask("a"))])
+    hand = desk.hand()
+    step = hand.must_claim(run_id, "a")
+    hand.reserve(step, "0.4")
+    return run_id, hand, step
 
 
 def test_a_call_is_written_before_it_is_sent_and_answered_in_its_place(desk: Desk) -> None:
@@ -38,10 +47,8 @@ def test_a_call_is_written_before_it_is_sent_and_answered_in_its_place(desk: Des
 
 
 def test_an_answered_call_is_handed_to_the_next_try_and_not_bought_again(desk: Desk) -> None:
-    run_id = desk.submit([inline(ask("a"))])
-    dead, heir = desk.hand(), desk.hand()
-    step = dead.must_claim(run_id, "a")
-    dead.reserve(step, "0.4")
+    run_id, dead, step = reserve_one(desk)
+    heir = desk.hand()
     dead.answer(step, 1, "0.1")
     dead.die()
     again = heir.must_claim(run_id, "a")
@@ -68,10 +75,8 @@ def test_a_call_that_was_sent_and_never_answered_is_unknown_and_stays_spent_at_i
 
 
 def test_a_late_answer_settles_what_was_unknown_though_the_step_is_anothers(desk: Desk) -> None:
-    run_id = desk.submit([inline(ask("a"))])
-    dead, heir = desk.hand(), desk.hand()
-    step = dead.must_claim(run_id, "a")
-    dead.reserve(step, "0.4")
+    run_id, dead, step = reserve_one(desk)
+    heir = desk.hand()
     dead.die()
     again = heir.must_claim(run_id, "a")
     heir.reserve(again, "0.4")
@@ -84,10 +89,7 @@ def test_a_late_answer_settles_what_was_unknown_though_the_step_is_anothers(desk
 
 
 def test_an_answer_that_comes_after_the_run_has_ended_settles_too(desk: Desk) -> None:
-    run_id = desk.submit([inline(ask("a"))])
-    hand = desk.hand()
-    step = hand.must_claim(run_id, "a")
-    hand.reserve(step, "0.4")
+    run_id, hand, step = reserve_one(desk)
     hand.fail(step)
     assert desk.status(run_id) == "failed"
     assert calls(desk, run_id) == [("a", 1, "unknown", Decimal("0.4"))]
@@ -98,10 +100,7 @@ def test_an_answer_that_comes_after_the_run_has_ended_settles_too(desk: Desk) ->
 
 
 def test_an_unusable_answer_is_rejected_and_stays_paid_and_the_next_ordinal_asks_anew(desk: Desk) -> None:
-    run_id = desk.submit([inline(ask("a"))])
-    hand = desk.hand()
-    step = hand.must_claim(run_id, "a")
-    hand.reserve(step, "0.4")
+    run_id, hand, step = reserve_one(desk)
     hand.answer(step, 1, "0.1")
     hand.answer(step, 1, "0", status="rejected", error={"message": "no JSON"})
     assert hand.reserve(step, "0.4", request={"n": 2}, replace=True) == {"ordinal": 2}
@@ -112,10 +111,7 @@ def test_an_unusable_answer_is_rejected_and_stays_paid_and_the_next_ordinal_asks
 
 
 def test_a_retry_asks_anew_where_the_answers_could_not_be_used_and_they_stay_paid(desk: Desk) -> None:
-    run_id = desk.submit([inline(ask("a"))])
-    hand = desk.hand()
-    step = hand.must_claim(run_id, "a")
-    hand.reserve(step, "0.4")
+    run_id, hand, step = reserve_one(desk)
     hand.answer(step, 1, "0.1")
     hand.answer(step, 1, "0", status="rejected", error={"message": "no JSON"})
     hand.fail(step, "unusable_answer")
@@ -130,10 +126,7 @@ def test_a_retry_asks_anew_where_the_answers_could_not_be_used_and_they_stay_pai
 
 
 def test_a_retry_asks_anew_where_a_handler_could_make_nothing_of_an_answer(desk: Desk) -> None:
-    run_id = desk.submit([inline(ask("a"))])
-    hand = desk.hand()
-    step = hand.must_claim(run_id, "a")
-    hand.reserve(step, "0.4")
+    run_id, hand, step = reserve_one(desk)
     hand.answer(step, 1, "0.1")
     error = {"code": "plan_invalid", "message": "no plan", "class": "logical"}
     hand.finish(step, status="failed", error=error)
@@ -145,10 +138,7 @@ def test_a_retry_asks_anew_where_a_handler_could_make_nothing_of_an_answer(desk:
 
 
 def test_a_retry_keeps_an_answer_that_was_paid_for_where_something_else_went_wrong(desk: Desk) -> None:
-    run_id = desk.submit([inline(ask("a"))])
-    hand = desk.hand()
-    step = hand.must_claim(run_id, "a")
-    hand.reserve(step, "0.4")
+    run_id, hand, step = reserve_one(desk)
     hand.answer(step, 1, "0.1")
     hand.finish(step, status="failed", error={"code": "network", "message": "away", "class": "transient"})
     desk.command(run_id, "retry")
@@ -159,10 +149,7 @@ def test_a_retry_keeps_an_answer_that_was_paid_for_where_something_else_went_wro
 
 
 def test_a_call_that_failed_before_it_was_sent_costs_nothing(desk: Desk) -> None:
-    run_id = desk.submit([inline(ask("a"))])
-    hand = desk.hand()
-    step = hand.must_claim(run_id, "a")
-    hand.reserve(step, "0.4")
+    run_id, hand, step = reserve_one(desk)
     hand.answer(step, 1, "0", status="failed")
     row = desk.run_row(run_id)
     assert (row.spent_usd, row.reserved_usd) == (0, 0)
@@ -170,10 +157,8 @@ def test_a_call_that_failed_before_it_was_sent_costs_nothing(desk: Desk) -> None
 
 
 def test_a_job_with_a_vendors_id_is_attached_again_and_never_submitted_twice(desk: Desk) -> None:
-    run_id = desk.submit([inline(ask("a"))])
-    dead, heir = desk.hand(), desk.hand()
-    step = dead.must_claim(run_id, "a")
-    dead.reserve(step, "0.4")
+    run_id, dead, step = reserve_one(desk)
+    heir = desk.hand()
     dead.do(step.operation("answer_call", ordinal=1, vendor_job_id="job-7"))
     dead.die()
     again = heir.must_claim(run_id, "a")

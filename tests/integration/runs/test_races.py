@@ -14,8 +14,7 @@ import psycopg2
 import psycopg2.errors
 
 from tests.engine.desk import Desk, Hand
-from tests.engine.documents import graph, inline, linear, tool
-from tests.integration.runs.test_steering import approval, wait_for_person
+from tests.engine.documents import approval, graph, inline, linear, tool
 
 ROUNDS = 15
 
@@ -100,7 +99,7 @@ def test_two_cancels_at_once_are_one(desk: Desk) -> None:
 def test_an_approval_is_given_once_though_two_say_yes_and_no_at_once(desk: Desk) -> None:
     for _ in range(ROUNDS):
         run_id = desk.submit([inline(approval("ask"))])
-        wait_for_person(desk, run_id, "ask")
+        desk.wait_for_person(run_id, "ask")
         said = at_once(
             partial(desk.command, run_id, "approve", key="ask", approved=True, output=1),
             partial(desk.command, run_id, "approve", key="ask", approved=False, output=None),
