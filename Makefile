@@ -19,6 +19,8 @@ PIP_INSTALL = TMPDIR="$(CURDIR)/var/tmp" $(BIN)/python -m pip install --quiet --
 
 RUN_STAMP := $(VENV)/.run-installed
 DEV_STAMP := $(VENV)/.dev-installed
+# Most of a run is waiting; each process of tests has servers of its own.
+TEST_PROCESSES ?= 2
 BENCH := var/bench/venv
 BENCH_STAMP := $(BENCH)/.installed
 
@@ -91,7 +93,7 @@ imports: $(DEV_STAMP) ## who may import whom
 
 .PHONY: tests
 tests: $(DEV_STAMP) ## the tests, without the long rounds; ARGS="..." goes to pytest
-	$(BIN)/python -m pytest -m "not prove" $(ARGS)
+	$(BIN)/python -m pytest -m "not prove" --numprocesses $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 .PHONY: coverage
 coverage: $(DEV_STAMP) ## the tests, and which lines none of them reached

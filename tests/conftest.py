@@ -30,7 +30,8 @@ from app.settings import Settings
 pytest_plugins = ["tests.simulator_fixtures"]
 
 TEMPLATE = "batuta_template"
-REDIS_DATABASES = 256  # one a test, in turn
+REDIS_DATABASES = 256
+TURNS = range(1, 240)  # one a test, in turn; those above belong to systems that a whole module shares
 # Nearly every test has a database made: in memory, and copied by files, that takes a tenth of the time.
 SHARED_MEMORY = Path("/dev/shm")
 ROOM = 4 * 1024**3  # bytes; containers often have 64 MB there
@@ -117,7 +118,7 @@ def emptied(redis_url: str) -> str:
     return redis_url
 
 
-_redis_numbers = itertools.cycle(range(1, REDIS_DATABASES))
+_redis_numbers = itertools.cycle(TURNS)
 
 
 def _run_servers(prefix: str) -> Iterator[Servers]:
