@@ -38,10 +38,12 @@ on conflict (session_id) do update set positions = s.positions + 1, expires_at =
 where s.owner = excluded.owner
 returning positions
 """)
+# A session is found through its turn, whose link is cut when it is deleted: another one of the same name, perhaps
+# somebody else's, is none of the turn's.
 NEXT_POSITION = sa.text("""
-update chat_sessions set positions = positions + 1,
+update chat_sessions s set positions = positions + 1,
     expires_at = greatest(expires_at, clock_timestamp() + make_interval(secs => :ttl_s))
-where session_id = :session_id returning positions
+from chat_turns t where t.run_id = cast(:run_id as uuid) and s.session_id = t.session_id returning positions
 """)
 # What is written by a step is on the disk once the step's own end is, which follows it in the same log; were it lost
 # before that, the step would be done again.
@@ -50,7 +52,10 @@ WITH_THE_STEP = sa.text("set local synchronous_commit = off")
 # to store, and the receipt stays.
 KEEP_ANSWER = sa.text("""
 set local synchronous_commit = off;
-with s as (select session_id from chat_sessions where session_id = :session_id for key share),
+with s as (
+    select s.session_id from chat_turns t join chat_sessions s using (session_id)
+    where t.run_id = cast(:run_id as uuid) for key share of s
+),
 lines as (
     insert into chat_messages (session_id, position, run_id, part, role, content)
     select s.session_id, :position, cast(:run_id as uuid), l.part, l.role, l.content
@@ -158,21 +163,22 @@ class PgChatStore:
     def fold(self, session_id: str, summary: str, folded: Sequence[int], before: str) -> None:
         """Put messages into the session's summary, unless somebody else has changed it since it was read.
 
+        A session that was deleted meanwhile took its messages with it: one opened under its name has none of them, and
+        gets nothing.
+
         Repeat-safe: the summary is compared with what it was, and both change together.
         """
+        theirs = (messages.c.session_id == session_id) & messages.c.message_id.in_(folded)
         with self.engine.begin() as connection:
             connection.execute(WITH_THE_STEP)
             changed = connection.execute(
                 sa.update(sessions)
                 .where(sessions.c.session_id == session_id, sessions.c.summary == before)
+                .where(sa.exists().where(theirs))
                 .values(summary=cleaned(summary))
             ).rowcount
             if changed:
-                connection.execute(
-                    sa.update(messages)
-                    .where(messages.c.session_id == session_id, messages.c.message_id.in_(folded))
-                    .values(folded=True)
-                )
+                connection.execute(sa.update(messages).where(theirs).values(folded=True))
 
     def keep_answer(self, turn: Turn, answer: str, receipt: Receipt) -> None:
         """Store a message with its answer, and what became of it; a session that was deleted meanwhile stays so.
@@ -180,7 +186,6 @@ class PgChatStore:
         Repeat-safe: a run has one row a part.
         """
         values = {
-            "session_id": turn.session_id,
             "position": turn.position,
             "run_id": turn.run_id,
             "asked": cleaned(turn.asked.message),
@@ -206,7 +211,7 @@ class PgChatStore:
         """
         with self.engine.begin() as connection:
             connection.execute(WITH_THE_STEP)
-            values = {"session_id": turn.session_id, "ttl_s": self._ttl_s}
+            values = {"run_id": turn.run_id, "ttl_s": self._ttl_s}
             position = connection.execute(NEXT_POSITION, values).scalar_one_or_none()
             if position is not None:
                 line = {
@@ -284,9 +289,9 @@ class PgChatStore:
             When it was kept.
 
         Raises:
-            NotFoundError: no answered chat of theirs.
+            NotFoundError: no answered chat of theirs, or its texts are gone: nothing deletes a note that comes after.
         """
-        mine = sa.true() if owner is None else turns.c.owner == owner
+        mine = turns.c.asked.is_not(None) & (sa.true() if owner is None else turns.c.owner == owner)
         with self.engine.begin() as connection:
             judged_at = connection.execute(
                 sa.update(turns)

@@ -170,6 +170,8 @@ def test_a_deleted_session_keeps_no_text_not_even_a_judged_one(store: PgChatStor
     store.delete_session("s", "ann")
     [outcome] = store.read_outcomes()
     assert outcome.message is None
+    with pytest.raises(NotFoundError):
+        store.judge(turn.run_id, "ann", good=False, note="said once more")
     assert count(store, "chat_turns", "note is not null or asked is not null") == 0
 
 
@@ -180,6 +182,22 @@ def test_an_answer_that_comes_after_its_session_was_deleted_brings_nothing_back(
     store.keep_result(turn, "Done.")
     assert count(store, "chat_sessions") == count(store, "chat_messages") == 0
     assert count(store, "chat_turns", "answered_at is not null") == 1
+
+
+def test_what_belongs_to_a_deleted_session_never_reaches_another_of_its_name(store: PgChatStore) -> None:
+    store.keep_answer(open_turn(store), "Hi.", RECEIPT)
+    late = open_turn(store, message="a private question")
+    read = store.read_turn(late.run_id, most=10)
+    assert read is not None
+    store.delete_session("s", "ann")
+    bobs = open_turn(store, owner="bob", message="Hello?")
+    store.keep_answer(late, "a private answer", RECEIPT)
+    store.keep_result(late, "a private result")
+    store.fold("s", "a private summary", [message.message_id for message in read.history], before="")
+    store.keep_answer(bobs, "Hello.", RECEIPT)
+    again = store.read_turn(bobs.run_id, most=10)
+    assert again is not None
+    assert (lines(store), again.summary) == (["Hello?", "Hello."], "")
 
 
 @pytest.mark.parametrize(("owner", "answered"), [("bob", True), ("ann", False)])
