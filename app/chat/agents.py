@@ -31,7 +31,7 @@ from app.chat.routing import (
     trusts_local,
     try_lower,
 )
-from app.errors import FatalError, StepError, StepParked
+from app.errors import FatalError, LogicalError, StepError, StepParked
 from app.gateway.model import ModelCall
 from app.runs.ports import Grown
 from app.runs.waiting import in_thread
@@ -124,6 +124,7 @@ class Answering:
         tokens = guess_tokens(turn.asked.message) + history_tokens(summary, newest)
         estimated_usd = self._parts.prices.estimate_usd(call.model, tokens)
         said = await context.ask(call, part=ANSWER_PART, on_text=writer.take if writer else None)
+        check_words(said)
         receipt = self._receipt(chosen, said, estimated_usd, sorting_usd + folding_usd)
         await in_thread(self._parts.store.keep_answer, turn, said.text, receipt)
         output = write_output(turn, said.text, receipt)
@@ -189,6 +190,7 @@ class Answering:
         )
         try:
             said = await context.ask(call, part=FOLD_PART)
+            check_words(said)
         except StepParked as parked:
             if parked.reason in JOURNALS_OWN:
                 raise
@@ -216,6 +218,17 @@ async def read_turn(store: PgChatStore, context: ModelContext) -> Turn:
     if turn is None:
         raise FatalError("There is no chat here: its session was deleted, or the run is none.", code="chat_gone")
     return turn
+
+
+def check_words(said: ModelAnswer) -> None:
+    """See that a model said something.
+
+    Raises:
+        LogicalError: it only called for tools that nobody gave it. Kept, a message without words would have vendors
+            refuse every later question of its session.
+    """
+    if not said.text.strip():
+        raise LogicalError(f"{said.model} answered without a word.", code="empty_answer", final=True)
 
 
 def write_output(turn: Turn, text: str, receipt: Receipt) -> dict[str, Any]:

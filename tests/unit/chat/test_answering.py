@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from app.chat.agents import CATEGORY_CHARACTERS, Answering, Parts, excerpt
 from app.chat.model import Asked, Category, CategorySource, Chosen, Judgement, Message, Receipt, Turn
 from app.chat.ports import Move
-from app.errors import FatalError, PersistentError, StepParked, TransientError
+from app.errors import FatalError, LogicalError, PersistentError, StepParked, TransientError
 from app.gateway.model import ModelAnswer, ModelCall, Usage
 from app.runs.ports import Grown
 
@@ -236,6 +236,14 @@ def test_a_model_that_fails_leaves_nothing_in_the_session() -> None:
     with pytest.raises(PersistentError):
         answer(Speaking({"categorizer_ai": "M", "medium_ai": PersistentError("no")}), store=store)
     assert store.kept == []
+
+
+def test_a_model_without_a_word_leaves_nothing_in_the_session_nor_in_its_summary() -> None:
+    history = tuple(Message(n, "user", "word " * 20, datetime.now(UTC)) for n in range(10))
+    store = MemoryTurns(replace(TURN, position=20, history=history))
+    with pytest.raises(LogicalError, match="without a word"):
+        answer(Speaking({"categorizer_ai": "M", "fast_ai": "\n", "medium_ai": " "}), store=store)
+    assert (store.kept, store.folded) == ([], [])
 
 
 def test_a_long_session_is_folded_and_a_summary_that_fails_is_done_without() -> None:
