@@ -105,13 +105,15 @@ class Application(NounParts):
         if not self.providers:
             return 0, learned
         today = utc_today()
-        routes = [self.registry.route(name, self.providers, today) for name in self.registry.models]
+        found = {name: self.registry.route(name, self.providers, today) for name in self.registry.models}
+        routes = list(found.values())
         warnings = sorted({warning for route in routes for warning in route.warnings})
         targets = {(target.offer.provider, target.offer.model) for route in routes for target in route.targets}
         for breaker in read_open_breakers(self.redis_text, targets):
             what = f"{breaker.model} of {breaker.provider}" if breaker.model else breaker.provider
             warnings.append(f"{what} is not asked for {breaker.retry_in_s:.0f} s more: {breaker.reason}")
-        return sum(bool(route.targets) for route in routes), [*warnings, *learned]
+        available = sum(bool(found[name].targets) for name in found.keys() & self.registry.names)
+        return available, [*warnings, *learned]
 
     def _scorer_problems(self) -> list[str]:
         try:

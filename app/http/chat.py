@@ -10,8 +10,9 @@ from flask import Response
 
 from app.assets.model import REFERENCE, run_holder
 from app.chat.answers import answer_first
-from app.chat.model import FIRST_STEP
+from app.chat.model import FIRST_STEP, Asked
 from app.chat.service import Options, check_session_id
+from app.chat.warming import GREETING
 from app.errors import InvalidError, NotConfiguredError, NotFoundError
 from app.http.answers import answer_json
 from app.http.application import application, identity
@@ -41,7 +42,7 @@ from app.runs.model import RunStatus
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from app.chat.model import Asked, Session
+    from app.chat.model import Session
     from app.runs.model import RunView
     from app.workflows.model import Workflow
 
@@ -92,6 +93,7 @@ def warm_up(body: dict[str, Any]) -> dict[str, Any]:
     """Open the way to the models for somebody who is about to write; every five minutes at most, for under a cent."""
     app = application()
     session = _session_or_none(body["session_id"])
+    refuse_without_provider(app.chat.foresee(Asked(GREETING)))
     started = app.chat.warm_up(identity().owner)
     return {
         "status": "warm" if started is None else "warming",

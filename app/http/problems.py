@@ -75,6 +75,10 @@ _HTTP_CODES = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: errors.TooLargeError.code,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: errors.UnsupportedMediaError.code,
 }
+_HTTP_DETAILS = {
+    HTTPStatus.NOT_FOUND: "There is no such route; /docs shows all that there are.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This route does not take that method; `Allow` names what it takes.",
+}
 
 
 def status_of(error: BaseException) -> HTTPStatus:
@@ -173,4 +177,5 @@ def _answer_http_exception(error: HTTPException) -> Response:
     status = HTTPStatus(code)
     kept = {name: value for name, value in error.get_headers() if name == "Allow"}
     slug = _HTTP_CODES.get(status, status.phrase.lower().replace(" ", "_"))
-    return make_problem(status, slug, error.description or status.description, headers=kept)
+    detail = _HTTP_DETAILS.get(status) or error.description or status.description
+    return make_problem(status, slug, detail, headers=kept)

@@ -52,6 +52,18 @@ def test_without_a_provider_the_variable_to_set_is_named_and_nothing_is_begun(
     assert bare.get("/runs").get_json() == []
 
 
+def test_a_warm_up_without_a_provider_does_not_pretend(bare: FlaskClient) -> None:
+    response = bare.post("/chat/warmup", json={})
+    assert response.status_code == 503
+    assert response.get_json()["code"] == "not_configured"
+    assert bare.get("/runs").get_json() == []
+
+
+def test_health_counts_the_models_that_the_list_shows_as_available(unattended: FlaskClient) -> None:
+    listed = unattended.get("/models").get_json()["models"]
+    assert unattended.get("/health").get_json()["models_available"] == sum(each["available"] for each in listed) > 0
+
+
 def test_a_dry_run_without_a_provider_says_what_is_missing(bare: FlaskClient) -> None:
     answer = bare.post("/chat", json={"message": "Plan a campaign with posts and pictures", "dry_run": True}).get_json()
     assert [step["model"] for step in answer["steps"]] == [

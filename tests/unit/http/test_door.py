@@ -126,7 +126,9 @@ def test_an_address_beyond_loopback_without_a_token_does_not_start() -> None:
 
 
 def test_what_is_not_there_is_a_problem_too(web: FlaskClient) -> None:
-    assert code_of(web.get("/nowhere")) == (404, "not_found")
+    missing = web.get("/nowhere")
+    assert code_of(missing) == (404, "not_found")
+    assert "/docs" in missing.get_json()["detail"]
     answer = web.delete("/workflow")
     assert code_of(answer) == (405, "method_not_allowed")
     assert "POST" in answer.headers["Allow"]
