@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.chat.model import ACKNOWLEDGER, CATEGORIZER, EXPLAINER, REPORTER, USER_MESSAGE
 from app.workflows.catalog import Catalog
-from app.workflows.written import WRITTEN_LIMITS, WrittenRules, media_asked_for, read_written
+from app.workflows.written import MOST_MADE, WRITTEN_LIMITS, WrittenRules, media_asked_for, read_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,7 +48,8 @@ class CheckedPlans:
             "The blocks of `workflow` follow each other. In a block of type linear all tasks run side by side, in one"
             " of type inline one after another. A task names one model, its prompt, and the variable its answer is kept"
             " in; {name} in a later prompt stands for that answer. Two tasks of one linear block have different"
-            f" variables. At most {WRITTEN_LIMITS.max_tasks} tasks.\nModels:\n{models}\n"
+            f" variables. At most {WRITTEN_LIMITS.max_tasks} tasks, {MOST_MADE['image']} images and"
+            f" {MOST_MADE['video']} films.\nModels:\n{models}\n"
             f"Addons (crafts, named where they help): {addons}"
         )
 

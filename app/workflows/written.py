@@ -11,6 +11,7 @@ installation and taken out.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -40,6 +41,9 @@ WRITTEN_LIMITS: Final = Limits(
 
 MOST_CALLS: Final = 60
 """Tasks and items of all `for_each` together."""
+
+MOST_MADE: Final = {"image": 20, "video": 4}
+"""Images and films of a whole plan, however many tasks it has: each costs what hundreds of answers in words do."""
 
 MOST_ANSWER_CHARACTERS: Final = 1_000_000
 CHAT: Final = "chat"
@@ -267,6 +271,13 @@ class _Checker:
         if calls > self._rules.most_calls:
             message = f"Comes to {calls} calls; at most {self._rules.most_calls} are made."
             self._problems.add("workflow", message)
+        for kind, most in MOST_MADE.items():
+            made = [
+                task for task in workflow.tasks() if task.kind == "model" and self._rules.kind_of(task.target) == kind
+            ]
+            count = sum(_items_of(task, workflow.variables) * _made_at_once(task) for task in made)
+            if count > most:
+                self._problems.add("workflow", f"Makes {count} {kind}s; at most {most} are made for one request.")
 
 
 def _raw_tasks(document: Any, most: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -305,6 +316,13 @@ def _items_of(task: Task, variables: Mapping[str, Any]) -> int:
     if isinstance(items, str):
         items = lookup(items[1:-1], variables)
     return len(items) if isinstance(items, list) else 1
+
+
+def _made_at_once(task: Task) -> int:
+    count = task.config.get("num_images")
+    if isinstance(count, int | float) and 0 < count <= _MOST["num_images"]:  # what does not fit is refused by itself
+        return math.ceil(count)
+    return 1
 
 
 def _tamed(workflow: Workflow, rules: WrittenRules) -> Workflow:

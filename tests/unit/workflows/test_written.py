@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -194,6 +195,17 @@ def test_items_of_loops_count_as_calls() -> None:
     loops = [task(for_each=list(range(20)), output_variable=f"v{n}") for n in range(4)]
     assert "workflow" in refused(document(*loops))
     assert len(accepted(document(*loops[:3])).tasks()) == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "tasks", "config", "said"),
+    [("filmer", 5, {}, "Makes 5 videos"), ("painter", 6, {"num_images": 3.5}, "Makes 24 images")],
+)
+def test_media_that_was_asked_for_is_made_in_few_copies(model: str, tasks: int, config: Any, said: str) -> None:
+    rules = replace(RULES, asked_for=frozenset({"image", "video"}))
+    many = [task(model=model, config=config, output_variable=f"o{number}") for number in range(tasks)]
+    accepted(document(*many[:4]), rules)
+    assert said in refused(document(*many), rules)["workflow"][0]
 
 
 def test_a_loop_over_a_given_list_is_accepted() -> None:
