@@ -17,11 +17,14 @@ from app.studio.model import Structure
 from tests.integration.studio.harness import MakeStudio, Studio
 
 COLOURS = ("red", "blue", "green", "grey")
+STRUCTURES = (
+    240  # each is shown twice or so: what is learned of one helps another, and plain rates know next to nothing
+)
 
 
 @pytest.fixture
 def studio(make_studio: MakeStudio) -> Studio:
-    """Sixty structures in four colours and five cuts, none of them the starter's."""
+    """Structures in four colours and five cuts, none of them the starter's."""
     made = make_studio(like_threshold=120)
     made.rows("select 1")
     with made.store.engine.begin() as connection:
@@ -33,7 +36,7 @@ def studio(make_studio: MakeStudio) -> Studio:
                 f"A {COLOURS[at % 4]} coat, look {at}, by {{designer}}",
                 attributes={"colour": COLOURS[at % 4], "cut": f"cut {at % 5}"},
             )
-            for at in range(60)
+            for at in range(STRUCTURES)
         ]
     )
     return made
@@ -74,7 +77,8 @@ def test_likes_that_favour_some_structures_raise_their_share_and_exploration_sta
     scores = studio.service.scores()
     assert scores["model_version"] == "preference-1"
     mean = {
-        colour: fmean(scores["scores"][str(at)] for at in range(60) if COLOURS[at % 4] == colour) for colour in COLOURS
+        colour: fmean(scores["scores"][str(at)] for at in range(STRUCTURES) if COLOURS[at % 4] == colour)
+        for colour in COLOURS
     }
     assert max(mean, key=mean.__getitem__) == "red"
 
