@@ -73,6 +73,10 @@ install: $(RUN_STAMP) ## install what the system needs
 run: $(RUN_STAMP) ## start everything, show the first daily batch, and serve until Ctrl-C
 	@exec $(BIN)/python -m app.cli up --first-batch
 
+.PHONY: try
+try: $(RUN_STAMP) ## the same without any key: simulated vendors, answers that echo what was asked; data in var/try
+	@exec $(BIN)/python -m simulator.trial
+
 # --- proving ---------------------------------------------------------------------------------------------------------
 
 .PHONY: test

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SETTINGS_PAGE = Path("docs") / "settings.md"
 PIPE_WIDTH = 160
+HELP_WIDTH = 118
 FAILED = 1
 UNUSABLE_SETTINGS = 2
 
@@ -62,7 +63,7 @@ def remote(command: Callable[..., None]) -> Callable[..., None]:
     return with_client
 
 
-@click.group(cls=Failing, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Failing, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH})
 def main() -> None:
     """Batuta: runs workflows of AI agents, and learns from what people like."""
 
@@ -294,4 +295,4 @@ def _console() -> Console:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="batuta")

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from app.commands.client import SystemClient, address_of
 from app.errors import BatutaError, RequestError, UnavailableError
@@ -61,11 +62,18 @@ class Welcome:
             ("documents", f"{base}/docs"),
             ("health", f"{base}/health"),
             ("Flower", f"http://127.0.0.1:{self._settings.web.flower_port}"),
+            ("models", self._models()),
             ("try", f"curl -X POST {base}/events/daily_batch -d '{{}}'"),
             ("look", "batuta runs · batuta show RUN · batuta doctor      stop: Ctrl-C"),
         ):
             rows.add_row(f"[bold]{what}[/bold]", where)
         return Panel(rows, title="Batuta is up", width=WIDTH)
+
+    def _models(self) -> str:
+        count = self._client.get("/health").body.get("models_available", 0)
+        if count:
+            return f"{count} can be asked; `batuta models` lists them"
+        return "none: set a provider's key (`batuta models` names them); until then chats and model steps answer 503"
 
     def _show(self, what: Any) -> None:
         console = Console(
@@ -107,6 +115,8 @@ def batch_result(client: SystemClient, answer: dict[str, Any]) -> Panel:
     prompts = client.get("/prompts", {"page_size": answer.get("prompts_generated") or 1}).body
     _add_rows(table, "ideas", [idea.get("skeleton", "") for idea in ideas[: answer.get("ideas_generated", 0)]])
     _add_rows(table, "prompts", [_prompt_text(each) for each in prompts[: answer.get("prompts_generated", 0)]])
+    _add_remarks(table, "missing", [str(answer.get("error") or "")], "red")
+    _add_remarks(table, "degraded", answer.get("degraded") or [], "yellow")
     summary = answer.get("summary") or answer.get("error") or answer.get("status", "")
     return Panel(
         table, title=f"daily batch: {escape(str(summary))}", subtitle=str(answer.get("task_id", "")), width=WIDTH
@@ -117,6 +127,12 @@ def _add_rows(table: Table, heading: str, texts: list[str]) -> None:
     table.add_row("", f"[bold]{len(texts)} {heading}[/bold]")
     for number, text in enumerate(texts, start=1):
         table.add_row(str(number), escape(" ".join(text.split())))
+
+
+def _add_remarks(table: Table, heading: str, texts: list[str], colour: str) -> None:
+    """Say what is missing or was done the plain way; whole, since it is what somebody has to act on."""
+    for text in filter(None, texts):
+        table.add_row("", Text(f"{heading}: {text}", style=colour, overflow="fold", no_wrap=False))
 
 
 def _prompt_text(prompt: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from app import __version__
 from app.cli import main
 from app.commands.client import SystemClient, address_of
 from app.commands.doctor import Finding, examine, print_findings
+from app.commands.welcome import batch_result
 from app.errors import RequestError, UnavailableError
 from app.settings import Settings
 
@@ -53,6 +54,16 @@ def client_of(server: http.server.ThreadingHTTPServer, token: str | None = None)
 
 def set_answer(server: http.server.ThreadingHTTPServer, status: int, body: object) -> None:
     server.answer = (status, body if isinstance(body, bytes) else json.dumps(body).encode())  # type: ignore[attr-defined]
+
+
+def test_a_batch_that_fell_short_says_so_on_the_screen(door: http.server.ThreadingHTTPServer) -> None:
+    set_answer(door, 200, [])
+    console = Console(width=118, record=True)
+    short = {"error": "No idea that can be used.", "degraded": ["prompts: written by plain rules"], "task_id": "t"}
+    console.print(batch_result(client_of(door), short))
+    shown = console.export_text()
+    assert "missing: No idea that can be used." in shown
+    assert "degraded: prompts: written by plain rules" in shown
 
 
 def all_commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
