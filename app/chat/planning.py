@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REPAIRS = 2
+PLACE = re.compile(r"[0-9]+\.[0-9]+")
+"""The key of a task without an id."""
+
+ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 KEY_PREFIX = "w-"
 """Before the keys of a written plan, so that none is the key of a step of ours."""
 
@@ -103,17 +109,30 @@ class Planning:
 
 
 def blocks_of(workflow: Workflow) -> tuple[Block, ...]:
-    """Give a written plan's blocks with keys that no step of ours has."""
+    """Give a written plan's blocks with keys that no step of ours has, and that say what a step is about."""
+    names = _name_tasks(workflow)
     return tuple(
         replace(
             block,
             tasks=tuple(
-                replace(task, key=KEY_PREFIX + task.key, depends_on=tuple(KEY_PREFIX + key for key in task.depends_on))
+                replace(task, key=names[task.key], depends_on=tuple(names[key] for key in task.depends_on))
                 for task in block.tasks
             ),
         )
         for block in workflow.blocks
     )
+
+
+def _name_tasks(workflow: Workflow) -> dict[str, str]:
+    """Call a task without an id by its variable: its key becomes a heading in the session."""
+    tasks = list(workflow.tasks())
+    taken = Counter([task.key for task in tasks] + [task.output_variable or "" for task in tasks])
+    names = {}
+    for task in tasks:
+        variable = task.output_variable or ""
+        has_no_id = PLACE.fullmatch(task.key)
+        names[task.key] = variable if has_no_id and ID.fullmatch(variable) and taken[variable] == 1 else task.key
+    return {key: KEY_PREFIX + name for key, name in names.items()}
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def test_a_larger_work_is_acknowledged_at_once_and_its_result_comes_into_the_ses
     assert answer["events_url"] == f"/runs/{answer['task_id']}/events"
     run = planning.result(answer["task_id"])
     assert run["status"] == "completed"
-    assert [step["key"] for step in run["steps"]] == ["chat", "plan", "w-0.0", "w-0.1", "w-1.0", "report"]
+    assert [step["key"] for step in run["steps"]] == ["chat", "plan", "w-research", "w-slogans", "w-text", "report"]
     result = run["result"]
     assert result["status"] == "completed"
     assert result["acknowledgement"] == "I have begun."
@@ -121,10 +121,10 @@ def test_a_step_of_the_plan_that_fails_is_told_plainly_and_the_rest_is_kept(plan
     run = planning.result(answer["task_id"])
     assert run["status"] == "partial"
     assert run["result"]["status"] == "partial"
-    assert {error["step"] for error in run["result"]["errors"]} == {"w-0.1", "w-1.0"}
+    assert {error["step"] for error in run["result"]["errors"]} == {"w-slogans", "w-text"}
     told = planning.lines(answer["session_id"])[2][1]
     assert "could not be done" in told
-    assert "0.1" in told
+    assert "- slogans: " in told
     assert "THE RESEARCH" in told
 
 

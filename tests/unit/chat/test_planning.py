@@ -114,6 +114,19 @@ def test_the_keys_of_a_plan_are_none_of_ours() -> None:
     assert block.tasks[1].depends_on == ("w-chat",)
 
 
+def test_a_step_without_an_id_is_called_by_its_variable_where_that_says_which_it_is() -> None:
+    def ask(variable: str | None, name: str | None = None) -> dict[str, object]:
+        return {"id": name, "model": "fast_ai", "prompt": "a", "output_variable": variable}
+
+    written = [
+        {"tasks": [ask("slogans"), ask("draft"), ask("draft"), ask(None), ask("good idea"), ask("taken")]},
+        {"tasks": [ask("more", "taken")]},
+    ]
+    blocks = blocks_of(parse_workflow(written, None, catalog=CATALOG))
+    keys = [task.key for block in blocks for task in block.tasks]
+    assert keys == ["w-slogans", "w-0.1", "w-0.2", "w-0.3", "w-0.4", "w-0.5", "w-taken"]
+
+
 def test_without_models_the_end_is_told_in_plain_words_and_kept_once() -> None:
     told, results = report([step("plan"), step("w-text", output="THE TEXT")], REFUSED)
     assert told["status"] == "completed"
