@@ -115,13 +115,13 @@ def start_and_go_on(start: Start) -> Response:
     return answer_json(mine[0].extra) if mine else replay(outcome)
 
 
-def check_capacity() -> None:
-    """Refuse new work while the queues are full.
+def check_capacity(connection: Connection | None = None) -> None:
+    """Refuse new work while the queues are full; whoever holds a connection gives it, and takes no second one.
 
     With the broker away nobody knows how full they are; a run is stored all the same, and sent when it is back.
     """
     try:
-        application().runs.check_capacity()
+        application().runs.check_capacity(connection)
     except BROKER_AWAY:
         logger.warning("the broker is away; a run is taken without looking at the queues")
 
@@ -130,7 +130,7 @@ def _take_keyed(keyed: KeyedRequest, start: Start) -> Taken:
     mine: list[Begun] = []
 
     def once(connection: Connection) -> Outcome:
-        check_capacity()
+        check_capacity(connection)
         begun = start(connection)
         mine.append(begun)
         return Outcome(run_id=begun.started.run_id, response=begun.extra)

@@ -73,13 +73,16 @@ class RunService:
         self._depths = depths
         self._max_queue_depth = max_queue_depth
 
-    def check_capacity(self) -> None:
+    def check_capacity(self, connection: Connection | None = None) -> None:
         """Refuse new work while the queues are too deep.
+
+        Args:
+            connection: of the caller who holds one: callers who each wait for a second one wait for each other.
 
         Raises:
             OverloadedError: `MAX_QUEUE_DEPTH` messages and runs or more wait.
         """
-        waiting = sum(self._depths.depths().values()) + self._store.count_queued(self._max_queue_depth)
+        waiting = sum(self._depths.depths().values()) + self._store.count_queued(self._max_queue_depth, connection)
         if waiting >= self._max_queue_depth:
             raise OverloadedError("The queues are full; come again soon.", code="queue_full", retry_after_s=10)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -66,11 +67,11 @@ class PgRunStore:
             return None, Effects()
         return RunStatus(row.status), read_effects(row.effects)
 
-    def count_queued(self, most: int) -> int:
+    def count_queued(self, most: int, connection: Connection | None = None) -> int:
         """Count the runs that wait for a place; counting stops at `most`."""
         queued = sa.select(sa.literal(1)).where(tables.runs.c.status == "queued").limit(most).subquery()
-        with self.engine.connect() as connection:
-            return connection.execute(sa.select(sa.func.count()).select_from(queued)).scalar_one()
+        with nullcontext(connection) if connection is not None else self.engine.connect() as own:
+            return own.execute(sa.select(sa.func.count()).select_from(queued)).scalar_one()
 
     def owner_of(self, connection: Connection, run_id: str) -> str | None:
         """Name a run's owner, or None when there is no such run."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection
 
-from app.errors import NotFoundError, OverloadedError
+from app.errors import OverloadedError
 from app.runs.model import Priority, RunRequest, RunStatus, Started
 from app.settings import ScheduleSettings, StudioSettings
 from app.studio.batch import MODEL_SIDE_BY_SIDE, SIDE_BY_SIDE, BatchShape, build_daily_batch, build_manual_generation
@@ -239,10 +239,8 @@ class BatchStarter:
         Returns:
             The run's status while it is truly under way; None when its place is free now.
         """
-        try:
-            status = self._runs.get_run(run_id, owner=None).status
-        except NotFoundError:
-            status = RunStatus.FAILED
+        # On the caller's connection: callers who each wait for a second one wait for each other.
+        status = self._runs.status_in(connection, run_id) or RunStatus.FAILED
         if status in _ASIDE:
             self._store.batches.step_aside(connection, run_id, "paused")
             return None

@@ -50,7 +50,8 @@ class FakeRuns:
     def _before(self, name: str) -> None:
         self.before.get(name, lambda: None)()
 
-    def check_capacity(self) -> None:
+    def check_capacity(self, connection: object = None) -> None:
+        del connection
         self._before("check_capacity")
 
     def start_run(self, request: RunRequest, connection: object = None) -> Started:
