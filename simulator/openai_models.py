@@ -14,6 +14,7 @@ class ModelFacts:
         context: most tokens of prompt and answer together.
         dollars: per million tokens of input, output and cached input.
         efforts: what `reasoning_effort` may be; a model with efforts takes `max_completion_tokens`, and no sampling.
+        thinks_or_calls: in chats it takes functions only where its effort is said to be `none`.
         dimensions: length of its vectors; 0 for a model that chats.
         retires_on: the first day it is gone; None while no day is known.
         becomes: the model that answers in its place from that day on; empty where nothing does.
@@ -22,12 +23,14 @@ class ModelFacts:
     context: int = 128_000
     dollars: tuple[float, float, float] = (1.0, 3.0, 1.0)
     efforts: tuple[str, ...] = ()
+    thinks_or_calls: bool = False
     dimensions: int = 0
     retires_on: dt.date | None = None
     becomes: str = ""
 
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+_EFFORTS_OF_6 = ("none", "low", "medium", "high", "xhigh", "max")
 _OLD_EFFORTS = ("minimal", "low", "medium", "high")
 _END_OF_GPT_5 = dt.date(2026, 12, 11)
 _END_OF_GPT_4 = dt.date(2027, 1, 14)
@@ -35,7 +38,7 @@ _GONE = dt.date(2026, 10, 23)
 
 
 def _gpt_6(dollars_in: float, dollars_out: float, cached: float) -> ModelFacts:
-    return ModelFacts(1_050_000, (dollars_in, dollars_out, cached), _EFFORTS)
+    return ModelFacts(1_050_000, (dollars_in, dollars_out, cached), _EFFORTS_OF_6, thinks_or_calls=True)
 
 
 OPENAI: dict[str, ModelFacts] = {

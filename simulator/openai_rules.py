@@ -53,6 +53,8 @@ def check_chat(body: Any, wire: Wire, account: OpenAIAccount, retired: Sequence[
         _check_reasoning(body, facts)
     _check_format(body.get("response_format"), body["messages"], wire)
     _check_tools(body.get("tools"), wire)
+    if wire is OPENAI_WIRE and facts is not None and facts.thinks_or_calls:
+        _check_thoughtless_calls(body)
     return name
 
 
@@ -92,6 +94,19 @@ def _check_reasoning(body: dict[str, Any], facts: ModelFacts) -> None:
         if body.get(name, 1) != 1:
             message = f"Unsupported value: '{name}' does not support {body[name]} with this model, only 1."
             raise _invalid(name, message, "unsupported_value")
+
+
+def _check_thoughtless_calls(body: dict[str, Any]) -> None:
+    """Refuse functions from a model that calls them in chats only where it is told not to think.
+
+    Source: https://developers.openai.com/api/docs/models/gpt-6-luna, November 2026.
+    """
+    if body.get("tools") and body.get("reasoning_effort") != "none":
+        message = (
+            f"Function tools with reasoning_effort are not supported for {body['model']} in /v1/chat/completions. "
+            "To use function tools, use /v1/responses or set reasoning_effort to 'none'."
+        )
+        raise Refusal(400, message, param="reasoning_effort")
 
 
 def _check_numbers(body: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -28,8 +28,10 @@ class Offer:
         sampling: whether temperature and top_p may be sent.
         max_tokens_field: what the wire calls the limit of output.
         extra: wire parameters sent as they are.
+        extra_with_tools: the same, in place of those in `extra`, where the model may ask for tools.
         cache_marks: the vendor keeps in its cache what is marked, and nothing else.
         hosts: further hosts from which what it made is fetched.
+        later_prices: those that follow, by the day from which they hold, earliest first.
     """
 
     provider: str
@@ -40,12 +42,19 @@ class Offer:
     sampling: bool = True
     max_tokens_field: str = "max_tokens"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    extra_with_tools: Mapping[str, Any] = field(default_factory=dict)
     cache_marks: bool = False
     hosts: tuple[str, ...] = ()
+    later_prices: tuple[tuple[dt.date, Prices], ...] = ()
 
     def retired(self, today: dt.date) -> bool:
         """Say whether its day has come."""
         return self.retires_on is not None and today >= self.retires_on
+
+    def priced(self, today: dt.date) -> Offer:
+        """Give the offer with the prices of a day."""
+        holding = [prices for first_day, prices in self.later_prices if today >= first_day]
+        return replace(self, prices=holding[-1], later_prices=()) if holding else self
 
 
 @dataclass(frozen=True)
@@ -195,7 +204,7 @@ class Registry:
                 if offer.retired(today):
                     warnings.append(f"{offer.model} of {offer.provider} ({model.name}) retired on {offer.retires_on}")
                     continue
-                targets.append(Target(model, offer))
+                targets.append(Target(model, offer.priced(today)))
         return Route(tuple(targets), tuple(warnings))
 
     def _chain(self, first: LogicalModel, fallback: tuple[str, ...] | None) -> Iterator[LogicalModel]:

@@ -160,9 +160,22 @@ class _Reader:
             sampling=self._value(raw, "sampling", place, _flag, True),
             max_tokens_field=self._value(raw, "max_tokens_field", place, str, "max_tokens"),
             extra=_plain(self.mapping(raw.get("extra", {}), f"{place}.extra")),
+            extra_with_tools=_plain(self.mapping(raw.get("extra_with_tools", {}), f"{place}.extra_with_tools")),
             cache_marks=self._value(raw, "cache_marks", place, _flag, False),
             hosts=self._value(raw, "hosts", place, _texts, ()),
+            later_prices=self._later_prices(raw.get("prices_from", {}), f"{place}.prices_from"),
         )
+
+    def _later_prices(self, raw: Any, place: str) -> tuple[tuple[dt.date, Prices], ...]:
+        days = {}
+        for written, prices in self.mapping(raw, place).items():
+            try:
+                day = dt.date.fromisoformat(written)
+            except ValueError:
+                self.problems.append(f"{place}.{written} must be a day, such as 2027-01-01")
+                continue
+            days[day] = self._prices(self.mapping(prices, f"{place}.{written}"), f"{place}.{written}")
+        return tuple(sorted(days.items()))
 
     def _prices(self, raw: Mapping[str, Any], place: str) -> Prices:
         tiers = []

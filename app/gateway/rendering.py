@@ -75,7 +75,7 @@ def render_request(call: ModelCall, target: Target) -> ChatRequest:
         top_p=_chosen(call.config, "top_p", model.top_p) if offer.sampling else None,
         response_schema=call.config.get("response_schema"),
         tools=call.tools,
-        extra=offer.extra,
+        extra={**offer.extra, **offer.extra_with_tools} if call.tools else offer.extra,
         max_tokens_field=offer.max_tokens_field,
         timeout_s=call.timeout_s,
     )

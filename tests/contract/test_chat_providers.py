@@ -143,7 +143,7 @@ OPENAI = Wire(
     endings=OPENAI_ENDINGS,
     faults=OPENAI_FAULTS,
     stream_error={"message": "The server had an error", "type": "server_error", "code": None},
-    asks={"max_tokens_field": "max_completion_tokens"},
+    asks={"max_tokens_field": "max_completion_tokens", "extra": {"reasoning_effort": "none"}},
 )
 
 

@@ -28,6 +28,7 @@ ASKED = ChatRequest(
     ({"role": "user", "content": "weather?"},),
     100,
     max_tokens_field="max_completion_tokens",
+    extra={"reasoning_effort": "none"},
     timeout_s=5,
 )
 WEATHER = {
@@ -48,12 +49,12 @@ def send(simulator: Simulator, request: ChatRequest, *, streamed: bool = False) 
     return asyncio.run(run())
 
 
-def ask(simulator: Simulator, ledger: FakeLedger) -> ModelAnswer:
+def ask(simulator: Simulator, ledger: FakeLedger, model: str = "fast_ai") -> ModelAnswer:
     async def run() -> ModelAnswer:
         provider = OpenAICompatible(name="openai", api_key="k", base_url=simulator.openai_url)
         gateway = Gateway(read_registry(ROOT / "orchestration_config.json"), {"openai": provider}, gate=LocalGate())
         try:
-            return await gateway.complete(ModelCall("fast_ai", "weather?", tools=(WEATHER,)), ledger)
+            return await gateway.complete(ModelCall(model, "weather?", tools=(WEATHER,)), ledger)
         finally:
             await gateway.close()
 
@@ -183,3 +184,12 @@ def test_what_one_vendor_hangs_on_a_call_is_not_shown_to_another() -> None:
 
     assert for_google["extra_content"] == {"google": {"thought_signature": "abc"}}
     assert set(for_openai) == {"id", "type", "function"}
+
+
+@pytest.mark.parametrize("model", ["fast_ai", "medium_ai", "thinking_ai", "image_analysis_ai"])
+def test_every_shipped_model_of_openai_may_be_given_tools(simulator: Simulator, model: str) -> None:
+    simulator.answer(tool_calls=[call('{"town": "Paris"}')], finish_reason="tool_calls")
+
+    answer = ask(simulator, FakeLedger(), model)
+
+    assert answer.tool_calls[0]["input"] == {"town": "Paris"}

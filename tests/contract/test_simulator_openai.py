@@ -105,6 +105,8 @@ def user(*parts: dict[str, Any]) -> list[dict[str, Any]]:
             "invalid_function_parameters",
             "tools[0].function.parameters",
         ),
+        ({"tools": [TOOL]}, 400, None, "reasoning_effort"),
+        ({"tools": [TOOL], "reasoning_effort": "low"}, 400, None, "reasoning_effort"),
         ({"response_format": {"type": "json_object"}}, 400, "invalid_value", "messages"),
     ],
 )

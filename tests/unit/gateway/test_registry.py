@@ -95,6 +95,22 @@ def test_prices_are_read_to_the_last_digit(shipped: Registry) -> None:
     assert luna.prices.rates.cache_read == Decimal("0.01")
 
 
+def test_long_prompts_and_writes_to_the_cache_have_their_prices_with_openai_too(shipped: Registry) -> None:
+    sol = next(one for one in shipped.find("thinking_ai").offers if one.provider == "openai")
+
+    assert sol.prices.rates.cache_write_5m == Decimal("2.5")
+    long = sol.prices.rates_for(272_001)
+    assert (long.input, long.output, long.cache_read) == (4, 15, Decimal("0.4"))
+
+
+def test_a_price_that_is_known_to_change_changes_on_its_day(shipped: Registry) -> None:
+    def dollars(day: dt.date) -> list[Decimal]:
+        return [one.offer.prices.rates.output for one in shipped.route("image_analysis_ai", {"google_ai"}, day).targets]
+
+    assert dollars(dt.date(2026, 12, 31)) == [Decimal("3.75")] * 2
+    assert dollars(dt.date(2027, 1, 1)) == [Decimal("7.5")] * 2
+
+
 def test_a_model_s_own_offers_come_before_its_fallbacks() -> None:
     registry = load_registry(
         document(
@@ -197,6 +213,7 @@ GOOD = document(a={"offers": [offer("openai", "a1")], "aliases": ["b"]})
         (["models", "a", "offers", 0, "prices"], {"in": 1}, "prices.out"),
         (["models", "a", "offers", 0, "prices"], None, "prices"),
         (["models", "a", "offers", 0, "retires_on"], "soon", "retires_on"),
+        (["models", "a", "offers", 0, "prices_from"], {"soon": {"in": 1, "out": 1}}, "prices_from.soon must be a day"),
         (["models", "a", "temperature"], 3, "from 0 to 2"),
         (["models", "a", "max_tokens"], 0, "1 or more"),
         (["models", "a", "fallbacks"], ["ghost"], "ghost"),
