@@ -72,8 +72,8 @@ class Welcome:
     def _models(self) -> str:
         count = self._client.get("/health").body.get("models_available", 0)
         if count:
-            return f"{count} can be asked; `batuta models` lists them"
-        return "none: set a provider's key (`batuta models` names them); until then chats and model steps answer 503"
+            return f"{count} can be asked; {self._client.base_url}/models lists them"
+        return "none: chats and model steps answer 503 until a provider's key is set; `make try` simulates the vendors"
 
     def _show(self, what: Any) -> None:
         console = Console(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 # Below the supervisor's and a container's grace; what has not finished by then is done again elsewhere.
 SHUTDOWN_GRACE_S = 20.0
+COMPANION_END_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class StepWorker:
         )
         self.loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[bool]] = set()
+        self._companion: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run_loop, name="steps", daemon=True)
 
     def start(self) -> None:
@@ -115,7 +118,17 @@ class StepWorker:
         self._recovery.start()
         self._parts.callbacks.start()
         if self._parts.companion is not None:
-            asyncio.run_coroutine_threadsafe(self._parts.companion(self._parts.process_id, self.journal), self.loop)
+            work = self._parts.companion(self._parts.process_id, self.journal)
+            self.loop.call_soon_threadsafe(self._accompany, work)
+
+    def _accompany(self, work: Coroutine[Any, Any, None]) -> None:
+        self._companion = self.loop.create_task(work)
+
+    async def _part(self) -> None:
+        """End what goes on beside the steps: destroyed while it waits, it would be complained about at every end."""
+        if self._companion is not None:
+            self._companion.cancel()
+            await asyncio.wait([self._companion])
 
     def submit(
         self,
@@ -146,6 +159,9 @@ class StepWorker:
 
     def close(self) -> None:
         """Write and publish what is left, give the lease up, stop the threads."""
+        if self._parts.companion is not None:  # first: it writes to the journal
+            with contextlib.suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(self._part(), self.loop).result(COMPANION_END_S)
         self._parts.callbacks.close()
         self._recovery.close()
         self.journal.close()

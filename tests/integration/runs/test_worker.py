@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,25 @@ def test_a_worker_gives_its_lease_up_when_it_ends(trial: Trial) -> None:
     assert trial.ask("select role from processes") == [("test",)]
     started.close()
     assert trial.ask("select role from processes") == []
+
+
+def test_what_goes_on_beside_the_steps_has_ended_when_the_worker_has(trial: Trial) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    async def go_on(_process_id: str, _journal: object) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.01)  # more than one turn of the loop
+            ended.set()
+
+    started = trial.application.make_worker("test")
+    started._parts = replace(started._parts, companion=go_on)
+    started.start()
+    assert begun.wait(5)
+    started.close()
+    assert ended.is_set()
 
 
 def test_a_claim_whose_answer_was_lost_in_a_live_process_does_not_stay_running_for_ever(
