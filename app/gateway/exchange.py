@@ -236,16 +236,26 @@ def _refusal(answer: ChatAnswer) -> str:
     return ""
 
 
+def _missing(said: _Said) -> str:
+    """Say what an answer lacks before one looks at what it says; empty when it lacks nothing."""
+    answer, request = said.answer, said.request
+    if answer.tool_calls:
+        return "" if request.tools else "it asks for a tool, and there are none; answer in words"
+    if answer.finish_reason == "tool_calls" and (request.tools or not answer.text.strip()):
+        return "it asks for a tool, but its call cannot be read: name one tool and give its input as a JSON object"
+    if answer.text.strip():
+        return ""
+    if answer.finish_reason == "length":
+        return f"it was cut off at {request.max_tokens} tokens before a word of it came; think less, be brief"
+    return "it is empty"
+
+
 def _read(said: _Said) -> tuple[Any, str]:
     """Read an answer as its request wants it: the data, or a complaint."""
     answer, schema = said.answer, said.request.response_schema
-    if answer.tool_calls:
-        return None, ""
-    if not answer.text.strip():
-        cut = f"it was cut off at {said.request.max_tokens} tokens before a word of it came; think less, be brief"
-        return None, cut if answer.finish_reason == "length" else "it is empty"
-    if schema is None:
-        return None, ""
+    missing = _missing(said)
+    if missing or answer.tool_calls or schema is None:
+        return None, missing
     data, complaint = read_structured(answer.text, schema)
     if complaint and answer.finish_reason == "length":
         complaint = f"it was cut off at {said.request.max_tokens} tokens; be briefer"

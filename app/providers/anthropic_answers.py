@@ -54,6 +54,9 @@ def read_answer(content: bytes, request: ChatRequest) -> ChatAnswer:
 def read_message(body: Any, request: ChatRequest) -> ChatAnswer:
     """Read a message.
 
+    Returns:
+        An answer without text and calls when a tool's input is no object: it was paid for and cannot be used.
+
     Raises:
         StepError: an error in its place, or not the wire's object.
     """
@@ -69,14 +72,15 @@ def read_message(body: Any, request: ChatRequest) -> ChatAnswer:
     text = "".join(str(block.get("text") or "") for block in blocks if block.get("type") == "text")
     stop = str(body.get("stop_reason") or "end_turn")
     finish_reason = FINISH_REASONS.get(stop, stop)
+    calls = _tool_calls(blocks, request, cut=finish_reason == "length")
     return ChatAnswer(
-        text=text,
+        text="" if calls is None else text,
         finish_reason=finish_reason,
         model=str(body.get("model") or request.model),
         vendor_id=str(body.get("id") or ""),
         usage=_usage(body.get("usage"), request, text),
         refusal=_refusal(body) if stop == "refusal" else "",
-        tool_calls=_tool_calls(blocks, request, cut=finish_reason == "length"),
+        tool_calls=calls or (),
     )
 
 
@@ -86,13 +90,16 @@ def _refusal(body: Mapping[str, Any]) -> str:
     return str(details.get("explanation") or details.get("category") or NO_REASON)
 
 
-def _tool_calls(blocks: list[dict[str, Any]], request: ChatRequest, *, cut: bool) -> tuple[dict[str, Any], ...]:
-    """Read what is asked to be done. A call at the very end of an answer that was cut off may lack half its input."""
+def _tool_calls(blocks: list[dict[str, Any]], request: ChatRequest, *, cut: bool) -> tuple[dict[str, Any], ...] | None:
+    """Read what is asked to be done; None when one of the calls cannot be read.
+
+    A call at the very end of an answer that was cut off may lack half its input, and is left out.
+    """
     if cut and blocks and blocks[-1].get("type") == "tool_use":
         blocks = blocks[:-1]
     calls = [block for block in blocks if block.get("type") == "tool_use"]
     if any(not isinstance(call.get("input"), dict) or not call.get("name") for call in calls):
-        raise unreadable(request.provider, "a tool's input is no object")
+        return None
     read: list[dict[str, Any]] = [
         {"id": str(call.get("id")), "name": str(call["name"]), "input": call["input"]} for call in calls
     ]
@@ -197,7 +204,13 @@ class Pieces:
         message = self._begun()
         message.update(event["delta"])
         # Its counts are the whole answer's so far; what it does not count again stands as it was at the start.
-        message["usage"] = {**message.get("usage", {}), **(event.get("usage") or {})}
+        counted = {key: count for key, count in (event.get("usage") or {}).items() if count is not None}
+        message["usage"] = {**message.get("usage", {}), **counted}
+
+    @property
+    def begun(self) -> bool:
+        """Whether the vendor began to answer, and so to count."""
+        return self._message is not None
 
     def _begun(self) -> dict[str, Any]:
         if self._message is None:
@@ -211,7 +224,7 @@ class Pieces:
             StepError: the stream ended before it did.
         """
         if not self._ended:
-            raise cut_short(self._provider, begun=self._message is not None)
+            raise cut_short(self._provider, begun=self.begun)
         return {**self._begun(), "content": [self._blocks[index] for index in sorted(self._blocks)]}
 
 

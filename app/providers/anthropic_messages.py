@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.errors import StepError
 from app.gateway.model import ChatAnswer, ChatRequest
 from app.gateway.ports import OnText
 from app.providers.anthropic_answers import Pieces, read_answer, read_message
@@ -53,5 +54,10 @@ class AnthropicMessages:
             if piece and on_text is not None:
                 on_text(piece)
 
-        await self.connection.stream(MESSAGES_PATH, {**body, "stream": True}, request.timeout_s, take)
+        try:
+            await self.connection.stream(MESSAGES_PATH, {**body, "stream": True}, request.timeout_s, take)
+        except StepError as error:
+            if "status" in error.details:  # the vendor's own word, which it may say before it begins to answer
+                error.details["sent"] = pieces.begun
+            raise
         return read_message(pieces.message(), request)

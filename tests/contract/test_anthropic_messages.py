@@ -488,12 +488,34 @@ def test_a_call_whose_input_broke_off_is_not_made(simulator: Simulator) -> None:
     assert (answer.tool_calls, answer.finish_reason, answer.usage.output_tokens) == ((), "length", 9)
 
 
-def test_a_call_whose_input_makes_no_sense_is_an_error(simulator: Simulator) -> None:
+def test_a_call_whose_input_makes_no_sense_is_paid_for_and_unusable(simulator: Simulator) -> None:
     simulator.fault(WIRE.path, status=200, body=half_a_call("tool_use"), headers=EVENT_STREAM)
 
-    error = WIRE.fail(simulator, ask(), on_text=lambda _piece: None)
+    answer = send(simulator, ask(), lambda _piece: None)
 
-    assert (error.code, error.details["sent"]) == ("unreadable_answer", True)
+    assert (answer.text, answer.tool_calls, answer.finish_reason) == ("", (), "tool_calls")
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (3, 9)
+
+
+def test_counts_that_the_end_leaves_empty_stand_as_the_beginning_had_them(simulator: Simulator) -> None:
+    usage = {"input_tokens": None, "cache_read_input_tokens": None, "output_tokens": 4}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}
+    events = [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in (end, {"type": "message_stop"})]
+    simulator.fault(WIRE.path, status=200, body=START + "".join(events), headers=EVENT_STREAM)
+
+    assert send(simulator, ask(), lambda _piece: None).usage == Usage(input_tokens=3, output_tokens=4)
+
+
+@pytest.mark.parametrize(("begun", "sent"), [("", False), (START, True)], ids=["before", "within"])
+def test_an_error_among_the_events_was_paid_for_once_the_answer_had_begun(
+    simulator: Simulator, begun: str, *, sent: bool
+) -> None:
+    said = f"event: error\ndata: {json.dumps(error_body('overloaded_error', 'Overloaded'))}\n\n"
+    simulator.fault(WIRE.path, status=200, body=begun + said, headers=EVENT_STREAM)
+
+    error = WIRE.fail(simulator, on_text=lambda _piece: None)
+
+    assert (error.code, error.details["sent"]) == ("provider_unavailable", sent)
 
 
 def test_an_unknown_event_is_passed_over(simulator: Simulator) -> None:

@@ -107,6 +107,41 @@ def test_the_task_s_config_wins_over_the_model_s_defaults() -> None:
     assert world.openai.requests[0].max_tokens == 7
 
 
+CLOCK = {"name": "clock", "description": "The time", "input_schema": {"type": "object", "properties": {}}}
+
+
+@pytest.mark.parametrize(
+    ("tools", "said", "complaint"),
+    [
+        ((CLOCK,), {"text": "", "finish_reason": "tool_calls"}, "its call cannot be read"),
+        ((CLOCK,), {"text": "Let me look.", "finish_reason": "tool_calls"}, "its call cannot be read"),
+        ((), {"text": "", "finish_reason": "tool_calls"}, "its call cannot be read"),
+        (
+            (),
+            {"text": "", "finish_reason": "tool_calls", "tool_calls": ({"id": "1", "name": "clock", "input": {}},)},
+            "there are none",
+        ),
+        ((CLOCK,), {"text": " ", "finish_reason": "stop"}, "it is empty"),
+    ],
+    ids=["no call", "words and no call", "no tools and no call", "no tools", "nothing"],
+)
+def test_an_answer_that_is_none_is_asked_for_again_and_told_why(
+    tools: tuple[Any, ...], said: dict[str, Any], complaint: str
+) -> None:
+    world = World(ChatAnswer(**{"model": "s1", "vendor_id": "v", "usage": Usage(output_tokens=5), **said}), "noon")
+
+    assert world.ask(tools=tools).text == "noon"
+
+    assert world.statuses == ["rejected", "answered"]
+    assert complaint in world.openai.requests[1].messages[-1]["content"]
+
+
+def test_words_are_an_answer_whatever_their_ending_is_called() -> None:
+    world = World(ChatAnswer("noon", "tool_calls", "s1", "v", Usage(output_tokens=5)))
+
+    assert world.ask().text == "noon"
+
+
 def test_system_history_and_images_reach_the_vendor_in_order() -> None:
     world = World()
 
