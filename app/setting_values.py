@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -50,10 +51,10 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     """Make a reader of whole numbers within bounds, both included."""
 
     def read(raw: str) -> int:
-        value = int(raw)
-        if not low <= value <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return value
+        with contextlib.suppress(ValueError):
+            if low <= int(raw) <= high:
+                return int(raw)
+        raise ValueError(f"must be a whole number from {low} to {high}")
 
     return read
 
@@ -62,10 +63,10 @@ def number(low: float, high: float) -> Callable[[str], float]:
     """Make a reader of numbers within bounds, both included."""
 
     def read(raw: str) -> float:
-        value = float(raw)
-        if not low <= value <= high:  # also refuses nan
-            raise ValueError(f"must be a number from {low} to {high}")
-        return value
+        with contextlib.suppress(ValueError):
+            if low <= float(raw) <= high:  # nan is not
+                return float(raw)
+        raise ValueError(f"must be a number from {low} to {high}")
 
     return read
 

@@ -77,10 +77,10 @@ def follow_run(client: SystemClient, run_id: str, console: Console) -> dict[str,
 def show_run(run: dict[str, Any], console: Console) -> None:
     """Print a run and its steps."""
     console.print(f"[bold]{run['kind']}[/bold] {run['task_id']} {_coloured(run['status'])} {_took(run)}")
-    table = Table(box=None)
+    table = Table(box=None, expand=True)
     for heading in ("step", "kind", "status", "model", "tries", "took", "dollars"):
         table.add_column(heading, no_wrap=True, overflow="fold")
-    table.add_column("output or error", no_wrap=True, overflow="ellipsis")
+    table.add_column("output or error", no_wrap=True, overflow="ellipsis", ratio=1)  # takes what the others leave
     for step in run["steps"]:
         shown = step["error"]["message"] if step.get("error") else step.get("output")
         text = "" if shown is None else " ".join(str(shown).split())

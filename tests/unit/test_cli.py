@@ -16,6 +16,7 @@ from app import __version__
 from app.cli import main
 from app.commands.client import SystemClient, address_of
 from app.commands.doctor import Finding, examine, print_findings
+from app.commands.runs import show_run
 from app.commands.welcome import batch_result
 from app.errors import RequestError, UnavailableError
 from app.settings import Settings
@@ -64,6 +65,15 @@ def test_a_batch_that_fell_short_says_so_on_the_screen(door: http.server.Threadi
     shown = console.export_text()
     assert "missing: No idea that can be used." in shown
     assert "degraded: prompts: written by plain rules" in shown
+
+
+def test_a_long_output_leaves_the_other_columns_of_a_run_readable() -> None:
+    step = {"key": "draft", "kind": "model", "status": "completed", "model": "thinking_ai", "attempts": 1, "cost": 0.01}
+    run = {"kind": "workflow", "task_id": "t", "status": "completed", "steps": [{**step, "output": "word " * 300}]}
+    console = Console(width=100, record=True)
+    show_run(run, console)
+    [line] = [line for line in console.export_text().splitlines() if "word" in line]
+    assert line.split()[:6] == ["draft", "model", "completed", "thinking_ai", "1", "0.010000"]
 
 
 def all_commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -50,6 +50,15 @@ def test_a_token_that_cannot_be_one_is_refused(entry: str) -> None:
         Settings.from_env({"API_TOKENS": entry})
 
 
+@pytest.mark.parametrize("text", ["abc", "0", "65536", "1.5", "nan"])
+def test_a_number_that_is_none_is_refused_with_the_bounds(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"PORT=.*must be a whole number from 1 to 65535"):
+        Settings.from_env({"PORT": text})
+    if text in {"abc", "nan"}:
+        with pytest.raises(SettingsError, match=r"FILM_POLL_S=.*must be a number from"):
+            Settings.from_env({"FILM_POLL_S": text})
+
+
 @pytest.mark.parametrize(
     "cron", ["0 6 * *", "61 * * * *", "0 0 31 2 *", "0 0 31 4,6,9,11 *", "0 6 L * *", "0 6 * * mon#2", "H 6 * * *"]
 )
