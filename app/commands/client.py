@@ -90,5 +90,7 @@ def _refused(status: int, raw: bytes) -> RequestError | UnavailableError:
         ]
     except (ValueError, AttributeError, TypeError):
         detail, lines = raw[:300].decode(errors="replace"), []
+    if status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
+        lines.append("  From a terminal the token goes into BATUTA_TOKEN, or behind --token.")
     message = "\n".join([f"{status}: {detail}", *lines])
     return UnavailableError(message) if status >= http.client.INTERNAL_SERVER_ERROR else RequestError(message)

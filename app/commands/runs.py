@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import datetime
 from typing import Any
@@ -83,7 +84,8 @@ def show_run(run: dict[str, Any], console: Console) -> None:
     table.add_column("output or error", no_wrap=True, overflow="ellipsis", ratio=1)  # takes what the others leave
     for step in run["steps"]:
         shown = step["error"]["message"] if step.get("error") else step.get("output")
-        text = "" if shown is None else " ".join(str(shown).split())
+        written = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+        text = "" if shown is None else " ".join(written.split())
         table.add_row(
             escape(step["key"]),
             step["kind"],

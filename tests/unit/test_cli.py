@@ -115,6 +115,13 @@ def test_a_problem_is_shown_in_the_systems_own_words(door: http.server.Threading
         client_of(door).post("/events/daily_batch", {"num_ideas": 51})
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_who_lacks_a_token_is_told_where_to_put_one(door: http.server.ThreadingHTTPServer, status: int) -> None:
+    set_answer(door, status, {"detail": "This route needs a token."})
+    with pytest.raises(RequestError, match=r"needs a token\.\n.*BATUTA_TOKEN"):
+        client_of(door).get("/runs")
+
+
 def test_a_refusal_that_is_no_problem_document_is_shown_as_it_is(door: http.server.ThreadingHTTPServer) -> None:
     set_answer(door, 502, b"<html>bad gateway</html>")
     with pytest.raises(UnavailableError, match="502: <html>"):
