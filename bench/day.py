@@ -4,7 +4,8 @@ The day is drawn from public sets on which it is known, request by request, whet
 well, a third each: RouteLLM (MMLU and GSM8K; Mixtral 8x7B, GPT-4), thinking off and on (BIG-Bench-Hard), and two of
 nine open models (gemma-2-9b, nemotron-51b). Dollars are the registry's for `medium_ai` and `thinking_ai`; tokens are
 estimated as `ml/evaluate/requests.py` says. The scorer knows nothing but the judged outcomes of requests drawn before
-the day from the same stream: never another row of a public set. `bench.day_http` lives a day through the service.
+the day from the same stream, and what those answers cost: never another row of a public set. `bench.day_http` lives a
+day through the service.
 
 How outcomes were judged matters as much as how many:
 
@@ -59,6 +60,19 @@ class Day:
     before: Requests
     today: Requests
     seed: int
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known before a day, a prompt each: how the models that answered it did, and what their answers cost."""
+
+    prompts: Sequence[str]
+    outcomes: list[Mapping[str, float]]
+    dollars: list[Mapping[str, float]]
+
+    def fit(self, *, costs: bool = True) -> RouteScorer:
+        """Learn from nothing else; without costs, from the outcomes alone."""
+        return RouteScorer.fit(self.prompts, self.outcomes, models=MODELS, dollars=self.dollars if costs else None)
 
 
 class Router(Protocol):
@@ -130,23 +144,22 @@ def draw(sets: Sequence[Requests], seed: int) -> Day:
     return Day(whole.take(order[DAY:wanted]), whole.take(order[:DAY]), seed)
 
 
-def judge(day: Day, policy: str, count: int) -> tuple[list[str], list[Mapping[str, float]]]:
-    """Give prompts and judged outcomes, `count` of them, from before the day."""
+def judge(day: Day, policy: str, count: int) -> Known:
+    """Give what is known before the day: prompts with `count` judged outcomes."""
     rng = np.random.default_rng(day.seed + 1)
     needed = count // 2 if policy == "both" else count
     asked = day.before.take(np.arange(needed))
-    judged: list[Mapping[str, float]] = []
-    for number, (weak, strong) in enumerate(asked.good.tolist()):
-        good = {WEAKER: weak, STRONGER: strong}
+    known = Known(asked.prompts, [], [])
+    for number, (good, dollars) in enumerate(zip(asked.good.tolist(), asked.dollars.tolist(), strict=True)):
         if policy == "both":
-            judged.append(good)
-            continue
-        if policy == "coin":
-            served = MODELS[int(rng.integers(2))]
+            served = MODELS
+        elif policy == "coin":
+            served = (MODELS[int(rng.integers(2))],)
         else:
-            served = STRONGER if is_held_out(f"before {day.seed} {number}") else WEAKER
-        judged.append({served: good[served]})
-    return list(asked.prompts), judged
+            served = (STRONGER if is_held_out(f"before {day.seed} {number}") else WEAKER,)
+        known.outcomes.append({model: good[MODELS.index(model)] for model in served})
+        known.dollars.append({model: dollars[MODELS.index(model)] for model in served})
+    return known
 
 
 def spend(today: Requests, models: Sequence[str]) -> Outcome:
@@ -160,24 +173,40 @@ def spend(today: Requests, models: Sequence[str]) -> Outcome:
     )
 
 
-def live(day: Day, policy: str, count: int) -> tuple[dict[str, Outcome], Floats]:
-    """Fit on what was judged and live the day at every dial.
+@dataclass(frozen=True)
+class Lived:
+    """What came of a day.
 
-    Returns:
-        Outcomes by dial, and the curve: shape (shares, 2) of dollars and correctness when the least expected losses
-        are moved, whatever the evidence says.
+    Args:
+        outcomes: by dial.
+        curves: shape (shares, 2) of dollars and correctness, by what is moved first, whatever the evidence says: what
+            loses least for what it saves, and for comparison what loses least, and what saves most.
     """
-    prompts, judged = judge(day, policy, count)
-    scorer = RouteScorer.fit(prompts, judged, models=MODELS)
+
+    outcomes: dict[str, Outcome]
+    curves: dict[str, Floats]
+
+
+RATE, LOSS, SAVING = "least loss for what it saves first", "least loss first", "most saved first"
+
+
+def live(day: Day, policy: str, count: int, *, costs: bool = True) -> Lived:
+    """Fit on what was judged and live the day at every dial."""
+    scorer = judge(day, policy, count).fit(costs=costs)
     losses = scorer.expected_losses(day.today.prompts, WEAKER, STRONGER)
     keys = [f"{day.seed} {number}" for number in range(len(day.today))]
     out = {f"{per} {loss:.2f}": spend(day.today, Dial(scorer, per, loss).decide(keys, losses)) for per, loss in DIALS}
-    return out, curve(day.today, np.array([loss.mean for loss in losses]))
+    orders = {
+        RATE: [loss.rate for loss in losses],
+        LOSS: [loss.mean for loss in losses],
+        SAVING: [-loss.saving for loss in losses],
+    }
+    return Lived(out, {name: curve(day.today, np.array(order)) for name, order in orders.items()})
 
 
-def curve(today: Requests, expected: Floats) -> Floats:
-    """Give (dollars, correctness) for each share of requests moved down, least expected loss first; ties by chance."""
-    order = np.lexsort((np.random.default_rng(0).permutation(len(expected)), expected))
+def curve(today: Requests, rate: Floats) -> Floats:
+    """Give (dollars, correctness) for each share of requests moved down, the least rate first; ties by chance."""
+    order = np.lexsort((np.random.default_rng(0).permutation(len(rate)), rate))
     points = []
     for share in SHARES:
         place = np.ones(len(order), dtype=np.int64)
@@ -208,36 +237,35 @@ def spelled(values: Sequence[float]) -> str:
     return f"{middle:.3f} ({low:.3f} to {high:.3f})"
 
 
-def report(policy: str, count: int, days: Sequence[tuple[dict[str, Outcome], Floats]]) -> list[str]:
-    """Print the dials and the curve of one way of judging."""
+def report(policy: str, count: int, days: Sequence[Lived]) -> list[str]:
+    """Print the dials and the curves of one way of judging."""
     lines = [f"{policy}, {count} judged outcomes, {len(days)} days: shares of always asking {STRONGER}"]
     lines.append(f"  {'dial':14}{'dollars':26}{'correctness':26}{'moved down':26}")
-    for name in days[0][0]:
-        found = [outcomes[name] for outcomes, _ in days]
+    for name in days[0].outcomes:
+        found = [day.outcomes[name] for day in days]
         cells = ([o.dollars for o in found], [o.correct for o in found], [o.moved for o in found])
         lines.append(f"  {name:14}" + "".join(f"{spelled(values):26}" for values in cells))
-    if policy != "served":
-        for place, share in enumerate(SHARES):
-            pair = ([c[place, 0] for _, c in days], [c[place, 1] for _, c in days])
-            lines.append(f"  {f'curve {share:.0%}':14}" + "".join(f"{spelled(values):26}" for values in pair))
-        cheap = [at_dollars(c, 1 - CHEAPER) for _, c in days]
-        good = [1 - at_correct(c, KEPT) for _, c in days]
-        lines.append(f"  read off the curve: {CHEAPER:.0%} cheaper at {spelled(cheap)} of its correctness")
-        lines.append(f"  read off the curve: {KEPT:.0%} of its correctness at {spelled(good)} cheaper")
-    return lines
+    if policy == "served":
+        return lines
+    for place, share in enumerate(SHARES):
+        pair = ([day.curves[RATE][place, column] for day in days] for column in range(2))
+        lines.append(f"  {f'curve {share:.0%}':14}" + "".join(f"{spelled(values):26}" for values in pair))
+    return lines + [f"  {read_off(name, [day.curves[name] for day in days])}" for name in days[0].curves]
+
+
+def read_off(name: str, curves: Sequence[Floats]) -> str:
+    """Print what can be read off the curves of several days."""
+    cheap = [at_dollars(points, 1 - CHEAPER) for points in curves]
+    good = [1 - at_correct(points, KEPT) for points in curves]
+    at = f"{CHEAPER:.0%} cheaper at {spelled(cheap)} of the correctness"
+    return f"{name}: {at}, {KEPT:.0%} of it {spelled(good)} cheaper"
 
 
 def bounds(days: Sequence[Day]) -> list[str]:
     """Print what no judged outcome is needed for: chance, and knowing everything."""
     chance = [curve(day.today, np.random.default_rng(day.seed).random(len(day.today))) for day in days]
     known = [curve(day.today, day.today.good[:, 1] - day.today.good[:, 0]) for day in days]
-    lines = []
-    for name, found in (("chance", chance), ("knowing every answer", known)):
-        cheap = [at_dollars(points, 1 - CHEAPER) for points in found]
-        good = [1 - at_correct(points, KEPT) for points in found]
-        at = f"{CHEAPER:.0%} cheaper at {spelled(cheap)} of its correctness"
-        lines.append(f"{name}: {at}, {KEPT:.0%} of it {spelled(good)} cheaper")
-    return lines
+    return [read_off("chance", chance), read_off("knowing every answer", known)]
 
 
 def plot(path: Path, curves: Mapping[str, Sequence[Floats]]) -> None:
@@ -291,6 +319,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the public sets")
     parser.add_argument("--days", type=int, default=20, help="repetitions, each with a seed of its own")
     parser.add_argument("--judged", type=int, nargs="+", default=[JUDGED, 1_000, 3_000], help="outcomes known")
+    parser.add_argument("--without-dollars", action="store_true", help="learn nothing of what answers cost")
     parser.add_argument("--plot", type=Path, default=None, help="PNG of the curves")
     parser.add_argument("--write", type=Path, default=None, help="JSONL of the first day, for a replay")
     options = parser.parse_args(arguments)
@@ -311,10 +340,10 @@ def main(arguments: list[str] | None = None) -> int:
     }
     for policy in POLICIES:
         for count in options.judged if policy == "coin" else options.judged[:1]:
-            lived = [live(day, policy, count) for day in days]
+            lived = [live(day, policy, count, costs=not options.without_dollars) for day in days]
             print("\n".join(report(policy, count, lived)), flush=True)
             if policy != "served":
-                drawn[f"{policy}, {count} outcomes"] = [points for _, points in lived]
+                drawn[f"{policy}, {count} outcomes"] = [day.curves[RATE] for day in lived]
     if options.plot is not None:
         plot(options.plot, drawn)
     return 0

@@ -60,6 +60,18 @@ def read(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def read_kind(path: str | Path, kind: str) -> dict[str, Any]:
+    """Read an artifact of one kind of scorer.
+
+    Raises:
+        ArtifactError: as `read` does, or another kind's.
+    """
+    content = read(path)
+    if content.get("kind") != kind:
+        raise ArtifactError(f"{Path(path).name} holds a scorer of kind {content.get('kind')!r}, not a {kind}")
+    return content
+
+
 def pack(array: Array) -> dict[str, Any]:
     """Write an array as JSON, in single precision: far more exact than what was learned."""
     data = np.ascontiguousarray(array, dtype="<f4")

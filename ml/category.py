@@ -163,10 +163,7 @@ class Category:
         Raises:
             ArtifactError: missing, broken, or another kind of scorer.
         """
-        content = artifact.read(path)
-        if content.get("kind") != "category":
-            raise ArtifactError(f"{Path(path).name} holds a scorer of kind {content.get('kind')!r}, not a category")
-        return cls.from_content(content)
+        return cls.from_content(artifact.read_kind(path, "category"))
 
     @classmethod
     def from_content(cls, content: dict[str, Any]) -> Category:

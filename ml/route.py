@@ -6,7 +6,8 @@ It may only move a request *down*, on evidence: with fewer than FEWEST judged ou
 either, or where the upper bound of the loss is above what is allowed, the strongest candidate answers. Two readings of
 "allowed" are offered. `per="request"`: this prompt's own loss, its upper bound included, is within it. `per="traffic"`:
 the quality lost over *all* requests together is within it; that moves more, because prompts on which little is lost pay
-for others, and one bound on a mean is tighter than one on every prompt.
+for others, and one bound on a mean is tighter than one on every prompt. Where it is known what answers cost, those move
+first on which a dollar saved costs least quality (`ml/route_pair.py`, `ml/costs.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import hashlib
 import itertools
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,22 +24,20 @@ import numpy as np
 
 from ml import artifact
 from ml.card import Card, Verdict
+from ml.costs import Costs, saved_unseen
 from ml.errors import ArtifactError, RowsError
 from ml.frame import Array, Floats
-from ml.gain import Evidence, Gain, fit_gain
+from ml.gain import Evidence
 from ml.gain_parts import Judged, Texts
 from ml.metrics import calibration_bins, interval, recovered_gap
 from ml.preference import Explanation
+from ml.route_pair import CERTAINTY, FEWEST, FEWEST_EACH, Pair, rates, savings
 
 Per = Literal["request", "traffic"]
 
-FEWEST = 300  # judged outcomes of two models together
-FEWEST_EACH = 60  # of either: a comparison is as good as its rarer side
 MAX_LOSS = 0.02
 HOLDOUT_SHARE = 0.03  # of requests that go to the strongest all the same, so that the loss is measured
-CERTAINTY = 1.28  # standard errors: nine upper bounds in ten hold
 FAMILIAR = 0.5  # a prompt less familiar than this must be within bounds by itself
-CUTS = 64  # places at which the loss of moving everything below is kept
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ class Loss:
         familiar: probability that the prompt is like those learned from.
         judged: outcomes behind it.
         reason: why it refuses to speak, or "".
+        saving: dollars that the weaker model saves on it, as a multiple of the usual; 1 where dollars are unknown.
     """
 
     mean: float
@@ -58,6 +58,12 @@ class Loss:
     familiar: float
     judged: int
     reason: str = ""
+    saving: float = 1.0
+
+    @property
+    def rate(self) -> float:
+        """What is lost for the dollars that are usually saved: the least moves first."""
+        return float(rates(np.array([self.mean]), np.array([self.saving]))[0])
 
     def __iter__(self) -> Any:
         """Unpack as (mean, upper)."""
@@ -82,28 +88,6 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """What is known of two models.
-
-    Args:
-        judged: outcomes of the weaker and of the stronger one.
-        difference: overall, strong less weak, each over its own prompts.
-        gain: None with too few outcomes.
-        cuts: shape (m, 2), rising: expected gain up to which all is moved, upper bound of the loss over all traffic.
-    """
-
-    judged: tuple[int, int]
-    difference: float
-    gain: Gain | None
-    cuts: Floats = field(default_factory=lambda: np.zeros((0, 2)))
-
-    def cut(self, max_loss: float) -> float:
-        """Give the expected gain up to which requests may move down; -inf when none may."""
-        within = self.cuts[self.cuts[:, 1] <= max_loss, 0]
-        return float(within.max()) if len(within) else -np.inf
-
-
-@dataclass(frozen=True)
 class RouteScorer:
     """Fitted losses between models.
 
@@ -111,19 +95,22 @@ class RouteScorer:
         models: weakest first.
         pairs: by (weaker, stronger).
         card: facts.
+        costs: of answers; None where no dollars were learned from.
     """
 
     models: tuple[str, ...]
     pairs: dict[tuple[str, str], Pair]
     card: Card
+    costs: Costs | None = None
 
     @classmethod
-    def fit(
+    def fit(  # noqa: PLR0913 - what is known of a prompt, each by its name
         cls,
         prompts: Sequence[str],
         outcomes: Sequence[Mapping[str, float]],
         *,
         models: Sequence[str],
+        dollars: Sequence[Mapping[str, float]] | None = None,
         weights: Sequence[float] | None = None,
         threads: int = 1,
         seed: int = 0,
@@ -135,14 +122,17 @@ class RouteScorer:
             outcomes: of each, model to how well it did, 0..1; usually of the one model that served. Others than
                 `models` are left out.
             models: weakest first.
+            dollars: of each prompt, model to what its answer cost, whether that was judged or only served; without
+                them, or with too few, all requests count as saving alike.
             weights: of the prompts, positive; to undo a choice of models that was not by chance.
             threads: of trees; the result does not depend on it.
             seed: of folds, topics and trees.
 
         Raises:
-            RowsError: no prompts, numbers that do not fit, an outcome outside 0..1.
+            RowsError: no prompts, numbers that do not fit, an outcome outside 0..1, dollars below 0.
         """
         good = _table(prompts, outcomes, models)
+        paid = np.full_like(good, np.nan) if dollars is None else _paid(dollars, len(prompts), models)
         weight = _weights(weights, len(prompts))
         texts = Texts.of(prompts)
         pairs: dict[tuple[str, str], Pair] = {}
@@ -152,10 +142,13 @@ class RouteScorer:
             rows = np.flatnonzero(~np.isnan(both).all(axis=1))
             judged = Judged(texts.take(rows), both[rows], weight[rows])
             key = (models[low], models[high])
-            pairs[key], evidence = _fit_pair(judged, threads, seed)
+            saved_usd = saved_unseen(texts.shape, paid[:, [low, high]], seed)
+            saved_usd = None if saved_usd is None else saved_usd[rows]
+            pairs[key], evidence = Pair.fit(judged, saved_usd, threads=threads, seed=seed)
             if evidence is not None:
                 facts[key] = evidence
-        return cls(tuple(models), pairs, _card(prompts, good, facts))
+        costs = Costs.fit(texts.shape, paid, models)
+        return cls(tuple(models), pairs, _card(prompts, good, facts), costs if costs.models else None)
 
     def expected_loss(self, prompt: str, weaker: str, stronger: str) -> Loss:
         """Give what the weaker model is expected to lose on a prompt; unpacks as (mean, upper)."""
@@ -174,9 +167,12 @@ class RouteScorer:
                 f" {stronger}, needed are {FEWEST} together and {FEWEST_EACH} each"
             )
             return [Loss(pair.difference, 1.0, 0.0, total, reason)] * len(prompts)
-        mean, error, familiar = pair.gain.expect(Texts.of(prompts))
+        texts = Texts.of(prompts)
+        mean, error, familiar = pair.gain.expect(texts)
         upper = np.minimum(1.0, mean + CERTAINTY * error)
-        return [Loss(float(m), float(u), float(k), total) for m, u, k in zip(mean, upper, familiar, strict=True)]
+        saved_usd = None if self.costs is None else self.costs.saved(texts.shape, weaker, stronger)
+        told = np.column_stack([mean, upper, familiar, savings(saved_usd, pair.usual_usd, len(mean))])
+        return [Loss(m, u, k, total, saving=saving) for m, u, k, saving in told.tolist()]
 
     def choose(
         self,
@@ -220,10 +216,11 @@ class RouteScorer:
             return ""
         if per == "request" or loss.familiar < FAMILIAR:
             return f"{key[0]} may lose up to {loss.upper:.3f} on it, allowed is {max_loss:.3f}"
-        cut = self.pairs[key].cut(max_loss)
-        if loss.mean <= cut:
+        allowed = self.pairs[key].allowed(max_loss, loss.saving)
+        if loss.mean <= allowed:
             return ""
-        return f"{key[0]} is expected to lose {loss.mean:.3f} on it; up to {cut:.3f} keeps all traffic within bounds"
+        bound = f"for what it saves, up to {allowed:.3f} keeps all traffic within bounds"
+        return f"{key[0]} is expected to lose {loss.mean:.3f} on it; {bound}"
 
     def explain(self, prompt: str, weaker: str, stronger: str) -> Explanation:
         """Split the expected loss by what guesses it; unlike a preference's, the sum is the loss itself, no log odds.
@@ -240,8 +237,12 @@ class RouteScorer:
 
     def save(self, path: str | Path) -> None:
         """Write the scorer and its card as text."""
-        pairs = [_pair_to_json(key, pair) for key, pair in sorted(self.pairs.items())]
-        body = {"models": list(self.models), "pairs": pairs}
+        pairs = [
+            {"weaker": weaker, "stronger": stronger} | pair.to_json()
+            for (weaker, stronger), pair in sorted(self.pairs.items())
+        ]
+        costs = None if self.costs is None else self.costs.to_json()
+        body = {"models": list(self.models), "pairs": pairs, "costs": costs}
         artifact.write(path, {"kind": "route", "card": self.card.to_json(), "body": body})
 
     @classmethod
@@ -251,18 +252,16 @@ class RouteScorer:
         Raises:
             ArtifactError: missing, broken, or another kind of scorer.
         """
-        content = artifact.read(path)
-        if content.get("kind") != "route":
-            raise ArtifactError(f"{Path(path).name} holds a scorer of kind {content.get('kind')!r}, not a route")
-        return cls.from_content(content)
+        return cls.from_content(artifact.read_kind(path, "route"))
 
     @classmethod
     def from_content(cls, content: dict[str, Any]) -> RouteScorer:
-        """Rebuild a scorer from what an artifact holds."""
+        """Rebuild a scorer from what an artifact holds; one from before dollars were learned serves as it did."""
         try:
             body = content["body"]
-            pairs = dict(_pair_from_json(pair) for pair in body["pairs"])
-            return cls(tuple(map(str, body["models"])), pairs, Card.from_json(content["card"]))
+            pairs = {(str(pair["weaker"]), str(pair["stronger"])): Pair.from_json(pair) for pair in body["pairs"]}
+            costs = None if body.get("costs") is None else Costs.from_json(body["costs"])
+            return cls(tuple(map(str, body["models"])), pairs, Card.from_json(content["card"]), costs)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"the scorer's content is not what its kind needs: {error!r}") from error
 
@@ -283,6 +282,15 @@ def _table(prompts: Sequence[str], outcomes: Sequence[Mapping[str, float]], mode
     return good
 
 
+def _paid(dollars: Sequence[Mapping[str, float]], rows: int, models: Sequence[str]) -> Floats:
+    if len(dollars) != rows:
+        raise RowsError(f"dollars of {len(dollars)} prompts for {rows}: give one mapping a prompt")
+    paid = np.array([[float(row.get(model, np.nan)) for model in models] for row in dollars]).reshape(-1, len(models))
+    if np.any((paid < 0) | np.isinf(paid)):
+        raise RowsError("every answer's dollars must be 0 or more")
+    return paid
+
+
 def _weights(weights: Sequence[float] | None, rows: int) -> Floats:
     if weights is None:
         return np.ones(rows)
@@ -290,33 +298,6 @@ def _weights(weights: Sequence[float] | None, rows: int) -> Floats:
     if found.shape != (rows,) or not np.all(found > 0):
         raise RowsError("give a positive weight for every prompt")
     return np.asarray(found / found.mean(), dtype=np.float64)
-
-
-def _fit_pair(judged: Judged, threads: int, seed: int) -> tuple[Pair, Evidence | None]:
-    known = judged.known
-    counts = (int(known[:, 0].sum()), int(known[:, 1].sum()))
-    means = (known * judged.weight[:, None] * np.nan_to_num(judged.good)).sum(axis=0) / np.maximum(
-        (known * judged.weight[:, None]).sum(axis=0), 1e-9
-    )
-    difference = float(means[1] - means[0]) if min(counts) else 1.0
-    if sum(counts) < FEWEST or min(counts) < FEWEST_EACH:
-        return Pair(counts, difference, None), None
-    gain, evidence = fit_gain(judged, threads=threads, seed=seed)
-    return Pair(counts, difference, gain, _cuts(evidence)), evidence
-
-
-def _cuts(evidence: Evidence) -> Floats:
-    """Bound what is lost over all traffic when everything below an expected gain moves down."""
-    order = np.argsort(evidence.expected, kind="stable")
-    share = evidence.weight[order] / evidence.weight.sum()
-    lost = evidence.gains[order]
-    mean = np.cumsum(share * lost)
-    error = np.sqrt(np.maximum(0.0, np.cumsum(share**2 * lost**2) - mean**2 / len(order)))
-    upper = np.maximum.accumulate(mean + CERTAINTY * error + 1.0 / len(order))  # as if one more were lost than was seen
-    expected = evidence.expected[order]
-    ends = np.flatnonzero(np.append(np.diff(expected) > 0, True))
-    places = ends[np.unique(np.linspace(0, len(ends) - 1, CUTS).astype(int))]
-    return np.column_stack([expected[places], upper[places]])
 
 
 def _card(prompts: Sequence[str], good: Floats, facts: dict[tuple[str, str], Evidence]) -> Card:
@@ -369,22 +350,3 @@ def _errors(evidence: Evidence) -> tuple[Array, Array]:
     share = evidence.weight / evidence.weight.mean()
     level = float((share * evidence.gains).mean())
     return share * (evidence.gains - evidence.expected) ** 2, share * (evidence.gains - level) ** 2
-
-
-def _pair_to_json(key: tuple[str, str], pair: Pair) -> dict[str, Any]:
-    return {
-        "weaker": key[0],
-        "stronger": key[1],
-        "judged": list(pair.judged),
-        "difference": pair.difference,
-        "gain": None if pair.gain is None else pair.gain.to_json(),
-        "cuts": pair.cuts.tolist(),
-    }
-
-
-def _pair_from_json(value: dict[str, Any]) -> tuple[tuple[str, str], Pair]:
-    weak, strong = value["judged"]
-    gain = None if value["gain"] is None else Gain.from_json(value["gain"])
-    cuts = np.array(value["cuts"], dtype=np.float64).reshape(-1, 2)
-    pair = Pair((int(weak), int(strong)), float(value["difference"]), gain, cuts)
-    return (str(value["weaker"]), str(value["stronger"])), pair

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.day import DAY, HISTORY, Dial, at_correct, at_dollars, curve, draw, judge, spend, write
+from bench.day import DAY, HISTORY, POLICIES, Dial, at_correct, at_dollars, curve, draw, judge, spend, write
 from ml.evaluate.requests import MODELS, Requests, prices
 from ml.evaluate.routing import saved
 from ml.route import RouteScorer
@@ -32,18 +32,24 @@ def test_nothing_of_the_day_was_judged_before_it() -> None:
 
 def test_a_toss_shows_one_outcome_a_request_and_both_shows_two() -> None:
     day = draw([requests()], seed=3)
-    prompts, outcomes = judge(day, "coin", 300)
-    assert len(prompts) == 300
-    assert all(len(outcome) == 1 for outcome in outcomes)
-    prompts, outcomes = judge(day, "both", 300)
-    assert len(prompts) == 150
-    assert sum(map(len, outcomes)) == 300
+    one = judge(day, "coin", 300)
+    assert len(one.prompts) == 300
+    assert all(len(outcome) == 1 for outcome in one.outcomes)
+    two = judge(day, "both", 300)
+    assert len(two.prompts) == 150
+    assert sum(map(len, two.outcomes)) == 300
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_dollars_are_known_of_the_answers_that_were_judged_and_of_no_other(policy: str) -> None:
+    known = judge(draw([requests()], seed=3), policy, 300)
+    assert [set(dollars) for dollars in known.dollars] == [set(outcome) for outcome in known.outcomes]
+    assert {paid for row in known.dollars for paid in row.values()} == {1.0, 10.0}
 
 
 def test_where_only_what_served_is_judged_there_is_too_little_to_compare() -> None:
     day = draw([requests()], seed=3)
-    prompts, outcomes = judge(day, "served", 300)
-    scorer = RouteScorer.fit(prompts, outcomes, models=MODELS)
+    scorer = judge(day, "served", 300).fit()
     keys = [str(number) for number in range(DAY)]
     assert set(Dial(scorer, "traffic", 0.9).route(keys, day.today.prompts)) == {MODELS[1]}
 
