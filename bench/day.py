@@ -151,11 +151,10 @@ def judge(day: Day, policy: str, count: int) -> Known:
     asked = day.before.take(np.arange(needed))
     known = Known(asked.prompts, [], [])
     for number, (good, dollars) in enumerate(zip(asked.good.tolist(), asked.dollars.tolist(), strict=True)):
-        if policy == "both":
-            served = MODELS
-        elif policy == "coin":
+        served: tuple[str, ...] = MODELS
+        if policy == "coin":
             served = (MODELS[int(rng.integers(2))],)
-        else:
+        elif policy == "served":
             served = (STRONGER if is_held_out(f"before {day.seed} {number}") else WEAKER,)
         known.outcomes.append({model: good[MODELS.index(model)] for model in served})
         known.dollars.append({model: dollars[MODELS.index(model)] for model in served})
