@@ -9,6 +9,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
+from app.assets.media import read_facts
 from app.assets.model import REFERENCE
 from app.chat.model import Asked, Category
 from app.http.options import RunOptionsSchema
@@ -19,9 +20,7 @@ MOST_IMAGES = 16
 MOST_CONTEXT_TOKENS = 2**53
 NOTE_LENGTH = 10_000
 SESSION_ID_LENGTH = 1000  # what is too long for an id is told so by the one rule for ids
-_DATA_URI = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,([A-Za-z0-9+/=]+)")
-_BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
-"""Of the pictures models take: what is none of them would only be sent for a vendor to refuse it."""
+_DATA_URI = re.compile(r"data:(image/(?:png|jpeg|gif|webp));base64,([A-Za-z0-9+/=]+)")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -36,11 +35,12 @@ class ImageField(fields.String):
         if found is None:
             raise ValidationError("Must be a data URI of a PNG, JPEG, GIF or WebP image in base64, or an asset's hash.")
         try:
-            content = base64.b64decode(found[1], validate=True)
+            content = base64.b64decode(found[2], validate=True)
         except binascii.Error:
             raise ValidationError("Is not base64.") from None
-        if not content.startswith(_BEGINNINGS):
-            raise ValidationError("Is not a PNG, JPEG, GIF or WebP image.")
+        facts = read_facts(content)
+        if facts is None or facts.media_type != found[1]:  # would only be sent for a vendor to refuse it
+            raise ValidationError(f"Does not hold an image of the type it names, {found[1]}.")
         return text
 
 

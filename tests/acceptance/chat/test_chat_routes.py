@@ -12,7 +12,8 @@ import pytest
 
 from tests.acceptance.chat.conftest import CALLS, CATEGORISER, Chatting
 
-PICTURE = "data:image/png;base64," + base64.b64encode(b"\x89PNG no more than its beginning").decode()
+PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01\0\0\0\x01 and no more").decode()
+PICTURE = f"data:image/png;base64,{PIXEL}"
 
 
 def test_a_question_of_category_m_is_answered_by_the_medium_model_with_a_receipt(chatting: Chatting) -> None:
@@ -90,6 +91,8 @@ def test_what_is_long_is_routed_by_its_length(chatting: Chatting, tokens: int, m
         ({"message": "x", "images": ["a" * 64]}, 422),
         ({"message": "x", "images": ["data:image/png;base64,a"]}, 422),
         ({"message": "x", "images": ["data:image/png;base64,aGVsbG8="]}, 422),  # a text that says it is a picture
+        ({"message": "x", "images": [f"data:image/jpeg;base64,{PIXEL}"]}, 422),
+        ({"message": "x", "images": ["data:image/webp;base64,UklGRiQAAABXQVZFZm10IA=="]}, 422),  # a sound
         ({"message": "x", "images": ["data:text/html;base64,YQ=="]}, 422),
         ({"message": "x", "images": [PICTURE] * 17}, 422),
         ({"message": "x", "callback_url": "http://elsewhere.example/"}, 422),
