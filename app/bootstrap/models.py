@@ -35,7 +35,9 @@ from app.workflows.template import Templates, read_templates
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from decimal import Decimal
 
+    from app.gateway.model import ChatAnswer, ChatRequest
     from app.gateway.ports import ChatProvider
     from app.gateway.registry import Registry
     from app.runs.journal import JournalWriter
@@ -163,8 +165,11 @@ class ModelParts(EngineParts):
         )
         every_s = min(limits.poll_s, limits.gather_s or limits.poll_s) / 3
         pool = PgPool(self.engine, limits, process_id=process_id, lease_s=self.settings.engine.lease_s)
-        pooler = Pooler(pool, self.vendors.batch, journal.write, self.registry.batch_cost, every_s=every_s)
-        return pooler.run()
+
+        def cost_of(model: str, request: ChatRequest, answer: ChatAnswer) -> Decimal | None:
+            return self.registry.batch_cost(model, request, answer, utc_today())
+
+        return Pooler(pool, self.vendors.batch, journal.write, cost_of, every_s=every_s).run()
 
     def _rate_limits(self) -> dict[str, RateLimit]:
         """Put the environment's numbers in place of the registry's."""

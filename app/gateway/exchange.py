@@ -111,12 +111,12 @@ class Exchange:
         if self._asks:
             return
         request = render_request(self._call, target)
-        worst = worst_cost(target.offer.prices, request)
+        worst = worst_cost(target.offer.prices, request, part=target.offer.prices.batch_factor)
         entry = CallEntry(
             provider=target.offer.provider,
             model=target.logical.name,
             request=request.to_json(),
-            estimate_usd=worst.cost_usd * target.offer.prices.batch_factor,
+            estimate_usd=worst.cost_usd,
             price_version=self._doors.price_version,
         )
         await self._ledger.pool(entry, target.offer.model, live_after_s)

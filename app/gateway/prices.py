@@ -120,11 +120,17 @@ def _bytes_of(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def worst_cost(prices: Prices, request: ChatRequest) -> Worst:
-    """Say what a request can cost at most: the whole prompt at its dearest kind, the output at its limit."""
+def worst_cost(prices: Prices, request: ChatRequest, *, part: Decimal = Decimal(1)) -> Worst:
+    """Say what a request can cost at most: the whole prompt at its dearest kind, the output at its limit.
+
+    Args:
+        prices: the table.
+        request: as it would be sent.
+        part: of the table's prices that is charged.
+    """
     prompt = most_prompt_tokens(request.messages, request.response_schema, request.tools)
     rates = prices.worst_rates(prompt)
-    dollars = (rates.dearest_input * prompt + rates.output * request.max_tokens) / MILLION
+    dollars = (rates.dearest_input * prompt + rates.output * request.max_tokens) * (part / MILLION)
     likely = -(-prompt // CHARACTERS_A_TOKEN) + request.max_tokens
     return Worst(dollars.quantize(MILLIONTH, rounding=ROUND_CEILING), likely)
 
@@ -136,8 +142,14 @@ def worst_embedding(prices: Prices, texts: Sequence[str]) -> Worst:
     return Worst(dollars.quantize(MILLIONTH, rounding=ROUND_CEILING), -(-tokens // CHARACTERS_A_TOKEN))
 
 
-def cost_usd(prices: Prices, usage: Usage) -> Decimal:
-    """Say what an answer cost: the vendor's own figure if it gave one, else the table's."""
+def cost_usd(prices: Prices, usage: Usage, *, part: Decimal = Decimal(1)) -> Decimal:
+    """Say what an answer cost: the vendor's own figure if it gave one, else the table's.
+
+    Args:
+        prices: the table.
+        usage: what the vendor counted.
+        part: of the table's prices that is charged, as for what a batch answers.
+    """
     if usage.vendor_cost_usd is not None:
         return max(Decimal(0), usage.vendor_cost_usd).quantize(MILLIONTH, rounding=ROUND_HALF_EVEN)
     rates = prices.rates_for(usage.prompt_tokens)
@@ -147,7 +159,7 @@ def cost_usd(prices: Prices, usage: Usage) -> Decimal:
         + rates.cache_read * usage.cache_read_tokens
         + rates.cache_write_5m * usage.cache_write_5m_tokens
         + rates.cache_write_1h * usage.cache_write_1h_tokens
-    ) / MILLION
+    ) * (part / MILLION)
     return dollars.quantize(MILLIONTH, rounding=ROUND_HALF_EVEN)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from app.errors import NotFoundError
 from app.gateway.model import ChatAnswer, ChatRequest
-from app.gateway.prices import MILLIONTH, Prices, cost_usd
+from app.gateway.prices import Prices, cost_usd
 
 Kind = Literal["chat", "image", "video", "embedding"]
 
@@ -166,12 +166,14 @@ class Registry:
             raise NotFoundError(f"There is no model named {name!r}; the registry has {', '.join(sorted(self.names))}.")
         return found
 
-    def batch_cost(self, name: str, request: ChatRequest, answer: ChatAnswer) -> Decimal:
-        """Say what an answer of a vendor's batch cost, in dollars; nothing for what is not offered any more."""
-        for offer in self.find(name).offers:
+    def batch_cost(self, name: str, request: ChatRequest, answer: ChatAnswer, today: dt.date) -> Decimal | None:
+        """Say what an answer of a vendor's batch cost, in dollars; None for what is not offered any more."""
+        model = self.models.get(name)
+        for offer in model.offers if model is not None else ():
             if (offer.provider, offer.model) == (request.provider, request.model):
-                return (cost_usd(offer.prices, answer.usage) * offer.prices.batch_factor).quantize(MILLIONTH)
-        return Decimal(0)
+                prices = offer.priced(today).prices
+                return cost_usd(prices, answer.usage, part=prices.batch_factor)
+        return None
 
     def route(
         self, name: str, providers: Collection[str], today: dt.date, fallback: tuple[str, ...] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 NAME = "item-{item_id}"
@@ -17,6 +18,7 @@ class PooledCall:
         item_id: ours; names it at the vendor.
         logical: the logical name of the model, whose prices hold.
         request: as the ledger keeps it.
+        estimate_usd: what was set aside for it.
     """
 
     item_id: int
@@ -25,6 +27,7 @@ class PooledCall:
     ordinal: int
     logical: str
     request: Mapping[str, Any]
+    estimate_usd: Decimal = Decimal(0)
 
     @property
     def name(self) -> str:
@@ -42,7 +45,7 @@ class VendorBatch:
         vendor_id: None until the vendor gave one and it was stored.
         tries: how often it was handed in; above 0 without an id, it may stand at the vendor already.
         is_late: the first of its questions must soon be asked live.
-        is_given_up: it was asked to stop, and the time for its last answers is over.
+        is_given_up: the time for its last answers is over, whether or not it could be asked to stop.
         cancel_asked: the vendor was asked to stop.
     """
 

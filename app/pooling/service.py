@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
     from app.runs.journal import Operation
 
     Write = Callable[[Operation], Awaitable[dict[str, Any]]]
-    CostOf = Callable[[str, ChatRequest, ChatAnswer], Decimal]
+    CostOf = Callable[[str, ChatRequest, ChatAnswer], Decimal | None]
 
 logger = logging.getLogger(__name__)
 
 MOST_TRIES = 5
 MISSED = "batch_missed"
+GONE = "results_gone"
 AWAY_S = 5.0
 
 
@@ -42,7 +44,7 @@ class Pooler:
         pool: questions and batches.
         providers: vendors that take batches, by their names in the registry.
         write: writes an operation of the journal and waits for its commit.
-        cost_of: what an answer of a batch costs, by logical name.
+        cost_of: what an answer of a batch costs, by logical name; None where nobody knows any more.
         every_s: seconds between two passes.
     """
 
@@ -82,22 +84,30 @@ class Pooler:
 
     async def _look_after(self, batch: VendorBatch) -> None:
         provider = self._providers.get(batch.provider)
+        if provider is None:
+            reason = f"{batch.provider} is not configured any more."
+            await self._stumble(batch, PersistentError(reason, code="not_configured"))
+            return
         try:
-            if provider is None:
-                raise PersistentError(f"{batch.provider} is not configured any more.", code="not_configured")
             if batch.vendor_id is None:
                 await self._hand_in(provider, batch)
             else:
                 await self._watch(provider, batch, batch.vendor_id)
         except StepError as error:
             await self._stumble(batch, error)
+        except SQLAlchemyError:
+            raise
+        except Exception as error:  # one batch that cannot be read must not keep all others from their answers
+            logger.exception("batch %s of %s cannot be looked after", batch.batch_id, batch.provider)
+            reason = f"Looking after the batch failed: {type(error).__name__}."
+            await self._stumble(batch, TransientError(reason, code="batch_fault", sent=True))
 
     async def _stumble(self, batch: VendorBatch, error: StepError) -> None:
         """Try again later, or ask all of it live where trying again cannot help."""
         hopeless = batch.vendor_id is None and (
             isinstance(error, PersistentError) or batch.is_late or batch.tries + 1 >= MOST_TRIES
         )
-        if not hopeless and not batch.is_given_up:
+        if not hopeless and not _is_lost(batch, error) and not batch.is_given_up:
             logger.warning("batch %s of %s: %s", batch.batch_id, batch.provider, error)
             await asyncio.to_thread(self._pool.look_later, batch.batch_id, None, str(error))
             return
@@ -143,7 +153,8 @@ class Pooler:
                 await self._settle_answer(item, result.answer)
             else:
                 error = None if result is None else result.error
-                await self._settle(item, "failed", error=_described(error))
+                status = "unknown" if isinstance(error, StepError) and error.details.get("sent") else "failed"
+                await self._settle(item, status, error=_described(error))
         await asyncio.to_thread(self._pool.end, batch.batch_id)
 
     async def _give_up(self, batch: VendorBatch, *, sent: bool, why: str) -> None:
@@ -154,6 +165,8 @@ class Pooler:
     async def _settle_answer(self, item: PooledCall, answer: ChatAnswer) -> None:
         request = ChatRequest.from_json(item.request)
         cost = self._cost_of(item.logical, request, answer)
+        if cost is None:  # its offer left the registry meanwhile; the vendor charges all the same
+            cost = item.estimate_usd
         usage = answer.usage.to_json()
         await self._settle(item, "answered", response=answer.to_json(), usage=usage, cost_usd=str(cost))
 
@@ -162,6 +175,14 @@ class Pooler:
         place = {"run": item.run_id, "key": item.step_key}
         await self._write({"op": "answer_call", **place, "ordinal": item.ordinal, "status": status, **fields})
         await self._write({"op": "wake", **place})
+
+
+def _is_lost(batch: VendorBatch, error: StepError) -> bool:
+    """Tell a batch that the vendor has no more, or whose answers it keeps no longer."""
+    return batch.vendor_id is not None and (
+        error.code == GONE
+        or (isinstance(error, PersistentError) and error.details.get("status") == HTTPStatus.NOT_FOUND)
+    )
 
 
 def _asked(item: PooledCall) -> BatchItem:

@@ -45,10 +45,10 @@ update vendor_batches set owner = :process where batch_id = (
     order by due_at limit 1 for update skip locked)
 returning batch_id, provider, model, mark, vendor_id, tries, cancel_asked_at is not null as cancel_asked,
     live_at <= clock_timestamp() + make_interval(secs => :margin_s) as is_late,
-    coalesce(cancel_asked_at <= clock_timestamp() - make_interval(secs => :stop_s), false) as is_given_up
+    least(cancel_asked_at, live_at) <= clock_timestamp() - make_interval(secs => :stop_s) as is_given_up
 """)
 ITEMS = sa.text("""
-select p.item_id, p.run_id::text, p.step_key, p.ordinal, c.model as logical, c.request
+select p.item_id, p.run_id::text, p.step_key, p.ordinal, c.model as logical, c.request, c.estimate_usd
 from pooled_calls p join calls c on c.run_id = p.run_id and c.step_key = p.step_key and c.ordinal = p.ordinal
 where p.batch_id = :batch_id order by p.item_id
 """)
@@ -162,7 +162,7 @@ class PgPool:
 
 
 def _item(row: Row[Any]) -> PooledCall:
-    return PooledCall(row.item_id, row.run_id, row.step_key, row.ordinal, row.logical, row.request)
+    return PooledCall(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
 
 
 def delete_old_batches(engine: Engine) -> int:

@@ -12,9 +12,10 @@ declare
     v_live_at timestamptz;
     r record;
 begin
+    -- Once in a batch is enough: a live call that failed after it is tried again live, for the batch's time is over.
     select * into v_call from calls where run_id = v_run and step_key = v_key
-        and part = coalesce((p_op ->> 'part')::int, 0) order by ordinal desc limit 1;
-    if found and v_call.vendor_job_id like 'batch:%' then
+        and part = coalesce((p_op ->> 'part')::int, 0) and vendor_job_id like 'batch:%' order by ordinal desc limit 1;
+    if found then
         select live_at into v_live_at from pooled_calls
             where run_id = v_run and step_key = v_key and ordinal = v_call.ordinal;
         if v_call.status <> 'sent' or not found then

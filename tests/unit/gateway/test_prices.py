@@ -100,3 +100,17 @@ def test_usages_add_up_by_kind_and_the_vendor_s_cost_only_when_both_are_known() 
 @given(st.builds(Usage, input_tokens=st.integers(0, 10**9), vendor_cost_usd=st.none() | st.decimals(0, 1000, places=9)))
 def test_usage_survives_the_ledger(usage: Usage) -> None:
     assert Usage.from_json(usage.to_json()) == usage
+
+
+def test_a_part_of_the_price_is_rounded_once() -> None:
+    prices = Prices(Rates(input=Decimal("0.6")))
+
+    # 18.6 millionths in all, of which half is 9.3; rounded before it is halved it would be 9.5, and then 10.
+    assert cost_usd(prices, Usage(input_tokens=31), part=Decimal("0.5")) == Decimal("0.000009")
+
+
+def test_half_of_a_worst_case_is_rounded_up() -> None:
+    asked = request("hi", max_tokens=1)
+    prices = Prices(Rates(output=Decimal(1)))
+
+    assert worst_cost(prices, asked, part=Decimal("0.5")).cost_usd == Decimal("0.000001")

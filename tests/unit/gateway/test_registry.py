@@ -100,7 +100,7 @@ def test_long_prompts_and_writes_to_the_cache_have_their_prices_with_openai_too(
 
     assert sol.prices.rates.cache_write_5m == Decimal("2.5")
     long = sol.prices.rates_for(272_001)
-    assert (long.input, long.output, long.cache_read) == (4, 15, Decimal("0.4"))
+    assert (long.input, long.output, long.cache_read) == (Decimal(4), Decimal(15), Decimal("0.4"))
 
 
 def test_a_price_that_is_known_to_change_changes_on_its_day(shipped: Registry) -> None:
