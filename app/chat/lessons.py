@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from app.chat.model import Category, CategorySource
+from app.chat.agents import ANSWER_PART
+from app.chat.model import FIRST_STEP, Category, CategorySource
 from app.chat.routing import LADDER, TRIED
 from app.chat.savings import Savings, Share
 from app.chat.tables import chat_turns as turns
+from app.runs.tables import calls
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -28,6 +30,14 @@ _TAUGHT = sa.or_(
     sa.and_(turns.c.sorted_by == CategorySource.LOCAL, turns.c.good.is_(sa.true())),
 )
 _HAS_TEXT = sa.and_(turns.c.asked.is_not(None), turns.c.answered_at.is_not(None))
+# By the ledger, the answer's own question alone: a receipt's dollars hold the category and the summary too.
+_ANSWER_USD = (
+    sa.select(sa.func.sum(calls.c.cost_usd))
+    .where(calls.c.run_id == turns.c.run_id, calls.c.step_key == FIRST_STEP, calls.c.part == ANSWER_PART)
+    .where(calls.c.model == turns.c.model, calls.c.status == "answered")
+    .scalar_subquery()
+    .label("answer_usd")
+)
 
 SAVINGS = sa.text("""
 with single as (
@@ -61,13 +71,18 @@ class Letter:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A message, its category, the model that answered it, and whether that was good."""
+    """A message, its category, the model that answered it, whether that was good, and what the answer cost.
+
+    Args:
+        usd: of the answer alone; None where no call of that model was paid for it, as for an answer that was kept.
+    """
 
     message: str
     category: str
     model: str
     good: bool
     at_s: float
+    usd: float | None = None
 
 
 class PgChatLessons:
@@ -96,10 +111,11 @@ class PgChatLessons:
     def read_verdicts(self, connection: Connection) -> list[Verdict]:
         """Read the newest verdicts, oldest of them first."""
         judged = sa.and_(_SINGLE, turns.c.judged_at.is_not(None))
-        rows = connection.execute(
-            _newest(turns.c.judged_at, judged, turns.c.category, turns.c.model, turns.c.good)
-        ).all()
-        return [Verdict(row.message, row.category, row.model, row.good, float(row.at_s)) for row in reversed(rows)]
+        columns = (turns.c.category, turns.c.model, turns.c.good, _ANSWER_USD)
+        return [
+            Verdict(row.message, row.category, row.model, row.good, float(row.at_s), _dollars(row.answer_usd))
+            for row in reversed(connection.execute(_newest(turns.c.judged_at, judged, *columns)).all())
+        ]
 
     def savings(self, since: datetime) -> Savings:
         """Sum up what routing saved, over messages that one model answers."""
@@ -126,7 +142,13 @@ def _count(
     return int(row[0]), row[1]
 
 
-def _newest(moment: sa.Column[Any], condition: sa.ColumnElement[bool], *columns: sa.Column[Any]) -> sa.Select[Any]:
+def _dollars(found: Decimal | None) -> float | None:
+    return None if found is None else float(found)
+
+
+def _newest(
+    moment: sa.Column[Any], condition: sa.ColumnElement[bool], *columns: sa.ColumnElement[Any]
+) -> sa.Select[Any]:
     message = turns.c.asked["message"].astext.label("message")
     at_s = sa.func.extract("epoch", moment).label("at_s")
     query = sa.select(message, at_s, *columns).where(_HAS_TEXT, condition)

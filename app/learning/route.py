@@ -39,6 +39,7 @@ FEWEST_OF_EACH = 30
 CATEGORY = "category"
 _HEADER = "batuta-route 1 judged="
 MODEL = "model"
+DOLLARS = "dollars"
 
 
 @dataclass(frozen=True)
@@ -146,10 +147,11 @@ class RouteLessons:
     def read(self, connection: sa.Connection) -> TrainingRows:
         """Read the verdicts as rows; good ones are what people want."""
         found = self._turns.read_verdicts(connection)
-        columns = {
+        columns: dict[str, list[Any]] = {
             MESSAGE: [one.message for one in found],
             CATEGORY: [one.category for one in found],
             MODEL: [one.model for one in found],
+            DOLLARS: [one.usd for one in found],
         }
         labels = [int(one.good) for one in found]
         return TrainingRows(columns, labels, [1.0] * len(found), [one.at_s for one in found])
@@ -175,6 +177,12 @@ def count_judged(data: TrainingRows) -> dict[str, int]:
         )
     pairs = zip(data.columns[CATEGORY], data.columns[MODEL], strict=True)
     return dict(Counter(case_of(category, model) for category, model in pairs))
+
+
+def _dollars(data: TrainingRows) -> list[dict[str, float]]:
+    """Give what each answer cost, by its model; nothing where nobody knows."""
+    paid = data.columns.get(DOLLARS, [None] * len(data.labels))
+    return [{} if usd is None else {str(model): usd} for model, usd in zip(data.columns[MODEL], paid, strict=True)]
 
 
 def write_header(judged: Mapping[str, int]) -> str:
@@ -218,7 +226,9 @@ class RouteLearner:
         judged = count_judged(data)
         outcomes = [{str(model): float(good)} for model, good in zip(data.columns[MODEL], data.labels, strict=True)]
         texts = [read_part(message) for message in data.columns[MESSAGE]]
-        fitted = RouteScorer.fit(texts, outcomes, models=LADDER, threads=self._threads, seed=seed)
+        fitted = RouteScorer.fit(
+            texts, outcomes, models=LADDER, dollars=_dollars(data), threads=self._threads, seed=seed
+        )
         verdict = fitted.card.verdict
         compared = fitted.card.method == "boosted"
         promotes = compared and verdict.interval[0] <= 0

@@ -75,6 +75,7 @@ def test_every_verdict_can_be_learned_from(lived: tuple[Chatting, Day]) -> None:
         verdicts = lessons.read_verdicts(connection)
     assert len(verdicts) == REQUESTS
     assert sum(one.good for one in verdicts) == sum(day.good)
+    assert sum(one.usd or 0.0 for one in verdicts) == pytest.approx(float(day.spent_usd))  # plain rules cost nothing
     assert {one.model for one in verdicts} == set(LADDER)
 
 

@@ -11,11 +11,14 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
+from app.chat.agents import ANSWER_PART, CATEGORY_PART
 from app.chat.lessons import PgChatLessons
+from app.chat.model import FIRST_STEP
 from app.chat.routing import TRIED
 from app.chat.savings import Share
 from app.chat.tables import chat_turns
 from app.cli import main
+from app.runs.tables import calls
 from app.settings import Settings
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -82,6 +85,36 @@ def test_verdicts_teach_which_model_did_well_and_only_of_answers_by_one_model(le
         assert lessons.count_verdicts(connection, None) == (1, NOW)
         assert lessons.count_verdicts(connection, NOW) == (0, None)
     assert (verdict.category, verdict.model, verdict.good) == ("M", "fast_ai", False)
+
+
+def pay(lessons: PgChatLessons, usd: str | None, **columns: Any) -> None:
+    """Write a call of every message's run into the ledger; an answer of the strong model if nothing else is said."""
+    with lessons.engine.begin() as connection:
+        runs = connection.execute(sa.select(chat_turns.c.run_id)).scalars().all()
+        row = {
+            "step_key": FIRST_STEP, "part": ANSWER_PART, "owner": "ann", "kind": "chat", "provider": "openai",
+            "model": "thinking_ai", "status": "answered", "request": {}, "estimate_usd": Decimal(1), "ordinal": 1,
+            "cost_usd": None if usd is None else Decimal(usd), **columns,
+        }  # fmt: skip
+        connection.execute(calls.insert(), [row | {"run_id": run_id} for run_id in runs])
+
+
+def test_a_verdict_brings_what_the_answer_alone_cost_by_the_ledger(lessons: PgChatLessons) -> None:
+    hear(lessons, good=True, cost_usd=Decimal("0.5"))
+    pay(lessons, "0.02")
+    pay(lessons, "0.003", ordinal=2)  # it was cut short, and went on
+    pay(lessons, "0.4", ordinal=3, part=CATEGORY_PART, model="categorizer_ai")
+    pay(lessons, "0.1", ordinal=4, model="medium_ai")  # asked first, and unusable
+    pay(lessons, None, ordinal=5, status="failed")
+    with lessons.engine.connect() as connection:
+        [verdict] = lessons.read_verdicts(connection)
+    assert verdict.usd == pytest.approx(0.023)
+
+
+def test_a_verdict_on_an_answer_that_nobody_paid_for_has_no_dollars(lessons: PgChatLessons) -> None:
+    hear(lessons, good=True)
+    with lessons.engine.connect() as connection:
+        assert [one.usd for one in lessons.read_verdicts(connection)] == [None]
 
 
 def test_the_command_says_plainly_that_too_few_were_judged(
