@@ -81,10 +81,15 @@ def address_of(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.web.port}"
 
 
+def _checks_of(health: dict[str, Any]) -> str:
+    """Say what `/health` found, which is no problem document."""
+    return ", ".join(f"{name} {state}" for name, state in health.get("checks", {}).items())
+
+
 def _refused(status: int, raw: bytes) -> RequestError | UnavailableError:
     try:
         problem = json.loads(raw)
-        detail = str(problem.get("detail") or problem.get("title") or status)
+        detail = str(problem.get("detail") or problem.get("title") or _checks_of(problem) or status)
         lines = [
             f"  {field}: {' '.join(map(str, messages))}" for field, messages in (problem.get("errors") or {}).items()
         ]

@@ -152,7 +152,7 @@ def _examine_door(settings: Settings) -> Finding:
         return Finding("processes", "away", _first_line(error), needed=True)
     checks = ", ".join(f"{name} {state}" for name, state in health.get("checks", {}).items())
     note = f"{client.base_url}: {health.get('status')}, version {health.get('version')}; {checks}"
-    return Finding("processes", "ok", note, needed=True)
+    return Finding("processes", "ok", "; ".join([note, *health.get("warnings", [])]), needed=True)
 
 
 def _examine_tokens(settings: Settings) -> Finding:
@@ -191,7 +191,7 @@ def _examine_models(settings: Settings) -> Finding:
     given = [name for name, value in keys.items() if value]
     if given:
         return Finding("models", "ok", f"{', '.join(given)} set; `batuta models` lists what they serve")
-    return Finding("models", "off", f"set one of {', '.join(keys)}; until then model steps answer 503")
+    return Finding("models", "off", f"set one of {', '.join(keys)}; until then chats and model steps answer 503")
 
 
 def _examine_learning(_settings: Settings) -> Finding:

@@ -27,9 +27,18 @@ def print_models(settings: Settings, console: Console) -> None:
     console.print("Prices in dollars a million tokens; of images and film, each and a second.", style="dim")
     for warning in dict.fromkeys(warning for model in models for warning in model.warnings):
         console.print(f"[yellow]retirement[/]  {escape(warning)}")
-    missing = list(dict.fromkeys(name for model in models for name in model.missing))
-    if missing:
-        console.print(f"[red]not served[/]  set one of {', '.join(missing)}", soft_wrap=True)
+    for names, variables in _not_served(models):
+        wanted = " or ".join(variables)
+        console.print(f"[red]not served[/]  {escape(', '.join(names))}: set {wanted}", soft_wrap=True)
+
+
+def _not_served(models: list[ListedModel]) -> list[tuple[list[str], tuple[str, ...]]]:
+    """Group the models that nobody serves by the variables of which any one would help."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for model in models:
+        if model.missing:
+            groups.setdefault(model.missing, []).append(model.model.name)
+    return [(names, variables) for variables, names in groups.items()]
 
 
 def _table(models: list[ListedModel]) -> Table:

@@ -77,11 +77,11 @@ def _table(savings: Savings) -> Table:
     table.add_column()
     table.add_column(justify="right")
     always = savings.always_thinking_usd
-    table.add_row("answered", str(savings.requests))
+    table.add_row("chats answered", str(savings.requests))
     table.add_row("moved down by the learned scorer", f"{savings.moved} ({savings.moved_share:.1%})")
     table.add_row("sent to the strong model all the same", str(savings.held_out))
     table.add_row("spent", f"${savings.spent_usd:.6f}")
-    table.add_row("always the strong model", f"${always:.6f}")
+    table.add_row("by the strong model alone", f"${always:.6f}")
     share = f" ({savings.saved_usd / always:.1%})" if always else ""
     table.add_row("saved", f"${savings.saved_usd:.6f}{share}")
     return table

@@ -117,7 +117,9 @@ class Template:
             wanted = not part.asked_by or variables[part.asked_by]
             if wanted and not variables[part.variable]:
                 degraded.append(part.without)
-        return FilledTemplate(self.workflow, {**variables, LEFT_OUT: " ".join(degraded)}, tuple(degraded))
+        if self.parts:  # the others have nothing to leave out, and the name is the caller's
+            variables[LEFT_OUT] = " ".join(degraded)
+        return FilledTemplate(self.workflow, variables, tuple(degraded))
 
     def to_json(self) -> dict[str, Any]:
         """Describe it for a list."""

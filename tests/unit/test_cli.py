@@ -115,6 +115,20 @@ def test_a_problem_is_shown_in_the_systems_own_words(door: http.server.Threading
         client_of(door).post("/events/daily_batch", {"num_ideas": 51})
 
 
+def test_the_doctor_says_which_part_is_away_and_what_health_warns_of(door: http.server.ThreadingHTTPServer) -> None:
+    settings = Settings.from_env({"PORT": str(door.server_port)})
+
+    def found() -> Finding:
+        return next(finding for finding in examine(settings) if finding.what == "processes")
+
+    health = {"status": "degraded", "checks": {"database": "away", "broker": "ok"}, "warnings": ["openai: auth"]}
+    set_answer(door, 503, health)
+    assert (found().state, found().note) == ("away", "503: database away, broker ok")
+    set_answer(door, 200, {**health, "checks": {"database": "ok"}})
+    assert found().state == "ok"
+    assert found().note.endswith("; openai: auth")
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_who_lacks_a_token_is_told_where_to_put_one(door: http.server.ThreadingHTTPServer, status: int) -> None:
     set_answer(door, status, {"detail": "This route needs a token."})

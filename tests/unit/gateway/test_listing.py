@@ -101,6 +101,13 @@ def test_the_command_prints_every_model_and_what_is_missing() -> None:
     assert "also research_ai, product_ai" in text
 
 
+def test_the_command_says_for_each_model_what_would_serve_it() -> None:
+    console = Console(width=160, record=True, file=open_nothing())
+    print_models(Settings.from_env({"OPENAI_API_KEY": "k"}), console)
+    missing = [line for line in console.export_text().splitlines() if line.startswith("not served")]
+    assert missing == ["not served  imagen_4_ultra, veo_3_1: set GOOGLE_AI_API_KEY"]
+
+
 def open_nothing() -> Any:
     import io
 

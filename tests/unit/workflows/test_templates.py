@@ -182,7 +182,8 @@ def test_a_caller_cannot_say_that_a_model_is_there() -> None:
 
 
 def test_variables_of_the_callers_own_are_passed_on() -> None:
-    assert filled("code_project", ticket=7)[0].variables["ticket"] == 7
+    variables = filled("code_project", ticket=7, left_out="by them")[0].variables
+    assert variables == {**GIVEN["code_project"], "ticket": 7, "left_out": "by them"}
 
 
 def test_an_unknown_template_is_not_found() -> None:
