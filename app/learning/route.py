@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from app.chat.lessons import PgChatLessons
     from app.learning.model import Columns
     from app.learning.ports import Scorer
-    from ml.route import Choice
+    from ml.route import Choice, Loss
 
 ROUTE = "route"
 FEATURE_SET = "routes-1"
@@ -107,10 +107,8 @@ class RouteModel:
             prices = [(one.model, float(one.price_usd)) for one in (candidate, documented)]
             choice = self.fitted.choose(text, prices, max_loss, per="traffic")
             if choice.model == candidate.model and choice.loss is not None:
-                mean, upper = choice.loss
-                loss = f"expected to lose {mean:+.1%} of good answers here, at most {upper:+.1%}"
                 cases = f"{weak} judged answers of it and {strong} of {documented.model} in category {category}"
-                return Found(candidate.model, f"{loss}, by {cases}")
+                return Found(candidate.model, f"{_tell(choice.loss)}, by {cases}")
         return None
 
     def score(self, columns: Columns) -> ScoredRows:
@@ -127,6 +125,14 @@ class RouteModel:
         """Give the loss as it is expected and what is added for being unsure; see the port."""
         found = self.score({name: [value] for name, value in row.items()})
         return [("expected loss", found.scores[0])]
+
+
+def _tell(loss: Loss) -> str:
+    mean, upper = loss
+    told = f"expected to lose {mean:+.1%} of good answers here, at most {upper:+.1%}"
+    if loss.saving == 1:  # nothing is known of dollars
+        return told
+    return f"{told}, and to save {loss.saving:.1f} times what moving an average message saves"
 
 
 class RouteLessons:

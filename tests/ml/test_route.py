@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml import artifact
 from ml.errors import ArtifactError, RowsError
 from ml.route import MAX_LOSS, RouteScorer, is_held_out
 
@@ -140,6 +141,9 @@ def test_a_broken_or_foreign_file_is_refused(learned: RouteScorer, tmp_path: Pat
     learned.save(path)
     path.write_text(path.read_text()[:-200])
     with pytest.raises(ArtifactError, match="broken"):
+        RouteScorer.load(path)
+    artifact.write(path, {"kind": "category"})
+    with pytest.raises(ArtifactError, match="'category', not a route"):
         RouteScorer.load(path)
     with pytest.raises(ArtifactError, match="kind"):
         RouteScorer.from_content({"kind": "route", "body": {"models": []}})

@@ -45,6 +45,7 @@ def test_easy_messages_move_down_on_evidence_and_hard_ones_stay(artifact: str) -
     assert moved is not None
     assert moved.model == MEDIUM
     assert "judged answers" in moved.evidence
+    assert "times what moving an average message saves" in moved.evidence
     assert model.choose(HARD.format(place="place 9999"), "L", CANDIDATES, 0.05) is None
 
 
