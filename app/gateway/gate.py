@@ -186,12 +186,15 @@ class RedisGate:
         return opened
 
     async def withdraw(self, passage: Passage, admission: Admission) -> None:
-        """Let another request be the probe, and give back the tokens of one that is not sent."""
+        """Let another request be the probe, and give back the place in the rate of one that is not sent."""
         commands = []
         if admission.probe:
             commands.append(_Command(scripts.WITHDRAW, breaker_keys(passage.provider, passage.model), []))
-        if admission.tokens:
-            commands.append(self._settlement(passage, admission, 0))
+        limit = self._limits.get(passage.provider)
+        if admission.entry and limit is not None:
+            every_s = self._minute_s / limit.requests_per_minute if limit.requests_per_minute else 0
+            arguments: list[str | int | float] = [admission.entry, admission.tokens, every_s]
+            commands.append(_Command(scripts.LEAVE, _rate_keys(passage.provider)[:2], arguments))
         if commands:
             await self._run(commands)
 
@@ -259,6 +262,7 @@ _DIGESTS = {
         scripts.ENTER,
         scripts.SETTLE,
         scripts.DELAY,
+        scripts.LEAVE,
         scripts.SUCCEED,
         scripts.FAIL,
         scripts.WITHDRAW,

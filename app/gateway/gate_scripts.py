@@ -152,6 +152,15 @@ redis.call('HINCRBYFLOAT', KEYS[1], 'tokens', tonumber(ARGV[3]) - tonumber(ARGV[
 return 1
 """
 
+# KEYS: rate, minute. ARGV: the entry's name, tokens it was let through with, what it took of the burst's bucket.
+LEAVE = """
+if redis.call('ZREM', KEYS[2], ARGV[1] .. ':' .. ARGV[2]) == 0 then return 0 end
+redis.call('HINCRBYFLOAT', KEYS[1], 'tokens', -tonumber(ARGV[2]))
+local full = tonumber(redis.call('HGET', KEYS[1], 'full') or '0')
+redis.call('HSET', KEYS[1], 'full', tostring(full - tonumber(ARGV[3])))
+return 1
+"""
+
 # KEYS: minute. ARGV: the entry's name, its tokens.
 DELAY = _NOW + "return redis.call('ZADD', KEYS[1], 'XX', 'CH', now, ARGV[1] .. ':' .. ARGV[2])"
 

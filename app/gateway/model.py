@@ -14,6 +14,8 @@ class Blame(StrEnum):
 
     NONE = "none"
     """The request's, or nobody's: the vendor is well."""
+    UNSENT = "unsent"
+    """Ours, found before anything was sent: it says nothing of the vendor."""
     MODEL = "model"
     """This model's server: counts towards opening its breaker."""
     PROVIDER = "provider"

@@ -149,7 +149,10 @@ class Sender:
         try:
             return await asking
         except StepError as error:
-            await self._ledger.fail(ordinal, error, bool(error.details.get("sent", True)))
+            sent = bool(error.details.get("sent", True))
+            await self._ledger.fail(ordinal, error, sent)
+            if not sent and error.details.get("blame") != Blame.UNSENT:
+                self._doors.gate.settle_soon(sending.passage, sending.admission, 0)
             return await self._blame(error, sending)
         except asyncio.CancelledError:
             await asyncio.shield(self._abandon(ordinal, sending))
@@ -172,7 +175,7 @@ class Sender:
         error = ResourceError("The step ended while the vendor was still at work.", code="abandoned")
         await self._ledger.fail(ordinal, error, sent=True)
         if sending.admission.probe:
-            await self._doors.gate.withdraw(sending.passage, replace(sending.admission, tokens=0))
+            await self._doors.gate.withdraw(sending.passage, replace(sending.admission, entry="", tokens=0))
 
     async def _blame(self, error: StepError, sending: Sending) -> PassedOver:
         """Tell the gate; pass the target over where another may do better, else raise what may pass."""
@@ -181,6 +184,8 @@ class Sender:
         opened = False
         if blame is Blame.NONE:
             await self._absolve(sending)  # it answered, if only to refuse this request
+        elif blame is Blame.UNSENT:
+            await gate.withdraw(passage, sending.admission)
         elif blame is Blame.PROVIDER:
             self.refuse(passage.provider, "")
             reason = "quota" if error.code == "quota" else "auth"

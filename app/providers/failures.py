@@ -60,7 +60,7 @@ def cut_short(provider: str, *, begun: bool) -> StepError:
 
 def unsendable(provider: str, kind: type[Failure], reason: str, *, code: str = "unsendable") -> Failure:
     """Make the error of a request that we do not even send."""
-    return marked(kind(f"{provider} was not asked: {reason}.", code=code), sent=False, blame=Blame.NONE)
+    return marked(kind(f"{provider} was not asked: {reason}.", code=code), sent=False, blame=Blame.UNSENT)
 
 
 def from_connection(provider: str, error: BaseException, *, timed_out: bool = False) -> StepError:

@@ -136,6 +136,33 @@ def test_an_answer_that_is_none_is_asked_for_again_and_told_why(
     assert complaint in world.openai.requests[1].messages[-1]["content"]
 
 
+@pytest.mark.parametrize(
+    ("error", "settled"),
+    [
+        (broken(), [0]),
+        (broken(PersistentError, "none", code="http_400"), [0]),
+        (broken(sent=True), []),
+    ],
+    ids=["never reached", "refused", "may be charged"],
+)
+def test_tokens_of_a_request_that_used_none_are_free_for_others(error: StepError, settled: list[int]) -> None:
+    world = World(error)
+
+    world.fail(StepError, "weak")
+
+    assert world.gate.settled == settled
+
+
+def test_a_request_that_cannot_be_sent_says_nothing_of_the_vendor() -> None:
+    world = World(broken(PersistentError, "unsent", code="bad_image"))
+    world.gate.failures["openai", "w1"] = 4
+
+    world.fail(PersistentError, "weak")
+
+    assert world.gate.failures == {("openai", "w1"): 4}
+    assert (world.gate.withdrawn, world.gate.settled, world.statuses) == (1, [], ["failed"])
+
+
 def test_words_are_an_answer_whatever_their_ending_is_called() -> None:
     world = World(ChatAnswer("noon", "tool_calls", "s1", "v", Usage(output_tokens=5)))
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 import redis.asyncio
 
 from app.gateway.gate import MARGIN, SETTLED_EVERY_S, RedisGate
@@ -211,3 +212,13 @@ def test_a_redis_that_forgot_the_scripts_is_told_them_again(redis_url: str) -> N
         assert (await enter(gate, "b")).entry
 
     with_gates(redis_url, test, RateLimit(60))
+
+
+@pytest.mark.parametrize("limit", [RateLimit(60, burst=1), RateLimit(0, tokens_per_minute=100)])
+def test_a_request_that_is_not_sent_gives_its_whole_place_back(redis_url: str, limit: RateLimit) -> None:
+    async def test(gate: RedisGate) -> list[bool]:
+        first = await enter(gate, "a", tokens=100)
+        await gate.withdraw(Passage("openai", "m", "a", "r", 100), first)
+        return [(await enter(gate, ticket, tokens=100)).allowed for ticket in ("b", "c")]
+
+    assert with_gates(redis_url, test, limit, minute_s=60) == [True, False]
