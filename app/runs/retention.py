@@ -40,6 +40,17 @@ returning run_id::text
 """)
 
 
+PAUSED = sa.text("""
+select run_id::text from runs where run_id = any(cast(:runs as uuid[])) and status in ('paused', 'paused_budget')
+""")
+
+
+def paused_among(engine: Engine, run_ids: Sequence[str]) -> list[str]:
+    """List those of some runs that go on only when somebody lets them."""
+    with engine.connect() as connection:
+        return list(connection.execute(PAUSED, {"runs": list(run_ids)}).scalars())
+
+
 def forget_runs(engine: Engine, run_ids: Sequence[str]) -> int:
     """Delete runs with every text of them, as somebody wishes who may: the ledger keeps their figures.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from app.errors import ConflictError, InvalidError, NotFoundError, OverloadedError
 from app.logs import fact
 from app.runs.model import RunStatus, RunView, Started, new_run_id
-from app.runs.retention import forget_runs
+from app.runs.retention import forget_runs, paused_among
 from app.runs.store import PgRunStore, RunFilter
 from app.runs.submission import submission_rows
 from app.tracing import current_traceparent
@@ -128,7 +129,13 @@ class RunService:
         return self._store.status_in(connection, run_id)
 
     def forget_runs(self, run_ids: Sequence[str]) -> int:
-        """Delete ended runs with every text of them; what goes on stays. Gives how many went."""
+        """Delete ended runs with every text of them; what goes on stays. Gives how many went.
+
+        What is paused is cancelled first: nobody is left who lets it go on, and its texts would stay for good.
+        """
+        for run_id in paused_among(self._store.engine, run_ids):
+            with suppress(ConflictError, NotFoundError):  # it has gone on meanwhile
+                self.cancel_run(run_id, owner=None)
         return forget_runs(self._store.engine, run_ids)
 
     def list_runs(

@@ -301,3 +301,12 @@ def test_what_is_under_way_when_its_session_is_deleted_is_forgotten_when_it_has_
     chatting.trial.application.chat.tidy()
     assert chatting.ask("GET", f"/runs/{begun['task_id']}").status_code == 404
     assert chatting.trial.ask("select 1 from calls t where t::text like '%OSPREY%'") == []
+
+
+def test_what_waits_for_money_when_its_session_is_deleted_does_not_wait_for_good(chatting: Chatting) -> None:
+    chatting.says("H")
+    begun = chatting.chat("A campaign for a BITTERN", session_id="poor", max_cost_usd=0.001)
+    chatting.trial.await_status(begun["task_id"], "paused_budget")
+    assert chatting.ask("DELETE", "/session/poor").status_code == 200
+    assert chatting.ask("GET", f"/runs/{begun['task_id']}").status_code == 404
+    assert chatting.trial.ask("select 1 from calls t where t::text like '%BITTERN%'") == []
