@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ml import artifact, wording
 from ml.card import Card, Verdict
@@ -95,8 +96,9 @@ class Category:
             reason = f"{len(texts)} requests, {least} of the rarest label: only the labels' shares are known"
             card = replace(plain.card, method="smoothed_rates", verdict=Verdict(promote=False, reason=reason))
             return replace(plain, card=card)
-        layers, unseen = fit_layers(texts, place, len(names), threads=threads, seed=seed)
-        fitted = replace(plain, layers=layers, naming=naming_offsets(unseen, place, aim))
+        with threadpool_limits(1, "blas"):  # small matrices gain nothing from more, see `ml/route.py`
+            layers, unseen = fit_layers(texts, place, len(names), threads=threads, seed=seed)
+            fitted = replace(plain, layers=layers, naming=naming_offsets(unseen, place, aim))
         return replace(fitted, card=_measured(fitted, unseen, place))
 
     def probabilities(self, texts: Sequence[str]) -> Floats:

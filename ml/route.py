@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ml import artifact
 from ml.card import Card, Verdict
@@ -137,17 +138,20 @@ class RouteScorer:
         texts = Texts.of(prompts)
         pairs: dict[tuple[str, str], Pair] = {}
         facts: dict[tuple[str, str], Evidence] = {}
-        for low, high in itertools.combinations(range(len(models)), 2):
-            both = np.column_stack([good[:, low], good[:, high]])
-            rows = np.flatnonzero(~np.isnan(both).all(axis=1))
-            judged = Judged(texts.take(rows), both[rows], weight[rows])
-            key = (models[low], models[high])
-            saved_usd = saved_unseen(texts.shape, paid[:, [low, high]], seed)
-            saved_usd = None if saved_usd is None else saved_usd[rows]
-            pairs[key], evidence = Pair.fit(judged, saved_usd, threads=threads, seed=seed)
-            if evidence is not None:
-                facts[key] = evidence
-        costs = Costs.fit(texts.shape, paid, models)
+        with threadpool_limits(
+            1, "blas"
+        ):  # small matrices gain nothing from more, and wait for each other on a busy machine
+            for low, high in itertools.combinations(range(len(models)), 2):
+                both = np.column_stack([good[:, low], good[:, high]])
+                rows = np.flatnonzero(~np.isnan(both).all(axis=1))
+                judged = Judged(texts.take(rows), both[rows], weight[rows])
+                key = (models[low], models[high])
+                saved_usd = saved_unseen(texts.shape, paid[:, [low, high]], seed)
+                saved_usd = None if saved_usd is None else saved_usd[rows]
+                pairs[key], evidence = Pair.fit(judged, saved_usd, threads=threads, seed=seed)
+                if evidence is not None:
+                    facts[key] = evidence
+            costs = Costs.fit(texts.shape, paid, models)
         return cls(tuple(models), pairs, _card(prompts, good, facts), costs if costs.models else None)
 
     def expected_loss(self, prompt: str, weaker: str, stronger: str) -> Loss:
