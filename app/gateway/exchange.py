@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -145,8 +146,8 @@ class Exchange:
         written = rendered.to_json()
         reserved = await self._sender.reserve(sending, target, written, worst)
         request = rendered
-        if reserved.request is not written and reserved.request.get("provider") in self._doors.providers:
-            request = ChatRequest.from_json(reserved.request)  # the stored one wins, if its vendor is still there
+        if reserved.request is not written:
+            request = _asked_again(reserved.request, rendered)
         if reserved.answer is not None:
             answer, cost = ChatAnswer.from_json(reserved.answer), reserved.cost_usd or Decimal(0)
             return _Said(reserved.ordinal, request, answer, cost)
@@ -225,6 +226,15 @@ class Exchange:
             requests=self._asks,
             tool_calls=said.answer.tool_calls,
         )
+
+
+def _asked_again(stored: Mapping[str, Any], rendered: ChatRequest) -> ChatRequest:
+    """Put a stored question in place of one rendered anew; where it goes and how is the registry's of today.
+
+    What it costs is reckoned by this target's prices, and a parameter that a vendor refused may be mended since.
+    """
+    asked = ChatRequest.from_json(stored)
+    return replace(rendered, messages=asked.messages, response_schema=asked.response_schema, tools=asked.tools)
 
 
 def _refusal(answer: ChatAnswer) -> str:

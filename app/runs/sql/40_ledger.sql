@@ -43,7 +43,8 @@ begin
     end if;
     -- The stored request wins over a newly rendered one, except after a rejection, whose repair round asks anew.
     if found and v_call.status in ('unknown', 'failed') and not coalesce((p_op ->> 'replace')::boolean, false)
-        and v_call.provider = p_op ->> 'provider' and v_call.model = p_op ->> 'model' then
+        and v_call.provider = p_op ->> 'provider' and v_call.model = p_op ->> 'model'
+        and v_call.request ->> 'model' is not distinct from p_op -> 'request' ->> 'model' then
         v_request := v_call.request;
     end if;
     v_ordinal := coalesce((select max(ordinal) from calls where run_id = v_run.run_id and step_key = v_key), 0) + 1;

@@ -74,6 +74,15 @@ def test_a_call_that_was_sent_and_never_answered_is_unknown_and_stays_spent_at_i
     desk.check(run_id)
 
 
+def test_a_request_to_another_model_does_not_stand_in_for_the_one_that_is_asked_now(desk: Desk) -> None:
+    run_id = desk.submit([inline(ask("a"))])
+    dead, heir = desk.hand(), desk.hand()
+    dead.reserve(dead.must_claim(run_id, "a"), "0.4", request={"model": "retired", "n": "as it was"})
+    dead.die()
+    again = heir.must_claim(run_id, "a")
+    assert heir.reserve(again, "0.4", request={"model": "successor", "n": "rendered anew"}) == {"ordinal": 2}
+
+
 def test_a_late_answer_settles_what_was_unknown_though_the_step_is_anothers(desk: Desk) -> None:
     run_id, dead, step = reserve_one(desk)
     heir = desk.hand()

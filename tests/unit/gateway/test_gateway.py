@@ -408,6 +408,22 @@ def test_the_stored_request_is_sent_in_place_of_one_rendered_anew() -> None:
     assert world.openai.requests[0].messages == ({"role": "user", "content": "as it was"},)
 
 
+def test_a_stored_request_goes_to_the_model_and_with_the_parameters_of_today() -> None:
+    class Frozen(FakeLedger):
+        async def reserve(self, *args: Any) -> Any:
+            reserved = await super().reserve(*args)
+            was = {"model": "retired", "extra": {"effort": "refused"}, "max_tokens": 9000, "temperature": 0.1}
+            return type(reserved)(reserved.ordinal, {**reserved.request, **was})
+
+    world = World()
+    world.ledger = Frozen()
+
+    world.ask("weak")
+
+    sent = world.openai.requests[0]
+    assert (sent.model, sent.extra, sent.max_tokens, sent.temperature) == ("w1", {}, 50, None)
+
+
 def test_an_unusable_answer_is_asked_for_again_with_the_complaint() -> None:
     world = World('{"n": "one"}', '{"n": 1}')
 
