@@ -92,7 +92,7 @@ def create_app(application: Application | None = None) -> Flask:
         return app
     _refuse_open_bind(application)
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = BODY_LENGTH_MAX
+    app.config["MAX_CONTENT_LENGTH"] = BODY_LENGTH_MAX + 1
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.extensions[EXTENSION] = application
     app.extensions[WAITING] = WaitingRoom(application.settings.web.threads // 2)

@@ -107,7 +107,7 @@ class PersonsRequestSchema(StrictSchema):
         """
         if request.mimetype != CSV_TYPE:
             return bodies.read_json(request, tolerant=False)
-        return {"persons": read_persons_csv(request.get_data(cache=True, parse_form_data=False))}
+        return {"persons": read_persons_csv(bodies.read_whole(request))}
 
 
 class AssignRequestSchema(TolerantSchema):
