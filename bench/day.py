@@ -20,6 +20,7 @@ another kind can replay it.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ import numpy as np
 from ml.errors import LearningError
 from ml.evaluate.requests import MODELS, Requests, read_nine, read_routellm, read_thinking
 from ml.frame import Floats
+from ml.metrics import interval
 from ml.route import HOLDOUT_SHARE, Loss, Per, RouteScorer, is_held_out
 
 WEAKER, STRONGER = MODELS
@@ -44,6 +46,7 @@ DIALS: tuple[tuple[Per, float], ...] = (
     *(("traffic", loss) for loss in (0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.10)),
 )
 SHARES = tuple(np.round(np.arange(0.0, 1.01, 0.1), 2).tolist())
+COLOURS = ("#9aa5b1", "#2563a8", "#b3541e", "#3f7d3f", "#7a4f9a")
 POLICIES = ("coin", "both", "served")
 
 
@@ -195,11 +198,9 @@ def live(day: Day, policy: str, count: int, *, costs: bool = True) -> Lived:
     losses = scorer.expected_losses(day.today.prompts, WEAKER, STRONGER)
     keys = [f"{day.seed} {number}" for number in range(len(day.today))]
     out = {f"{per} {loss:.2f}": spend(day.today, Dial(scorer, per, loss).decide(keys, losses)) for per, loss in DIALS}
-    orders = {
-        RATE: [loss.rate for loss in losses],
-        LOSS: [loss.mean for loss in losses],
-        SAVING: [-loss.saving for loss in losses],
-    }
+    orders = {RATE: [loss.rate for loss in losses]}
+    if costs:
+        orders |= {LOSS: [loss.mean for loss in losses], SAVING: [-loss.saving for loss in losses]}
     return Lived(out, {name: curve(day.today, np.array(order)) for name, order in orders.items()})
 
 
@@ -249,7 +250,8 @@ def report(policy: str, count: int, days: Sequence[Lived]) -> list[str]:
     for place, share in enumerate(SHARES):
         pair = ([day.curves[RATE][place, column] for day in days] for column in range(2))
         lines.append(f"  {f'curve {share:.0%}':14}" + "".join(f"{spelled(values):26}" for values in pair))
-    return lines + [f"  {read_off(name, [day.curves[name] for day in days])}" for name in days[0].curves]
+    lines += [f"  {read_off(name, [day.curves[name] for day in days])}" for name in days[0].curves]
+    return lines + [f"  {compared(name, days)}" for name in days[0].curves if name != RATE]
 
 
 def read_off(name: str, curves: Sequence[Floats]) -> str:
@@ -258,6 +260,14 @@ def read_off(name: str, curves: Sequence[Floats]) -> str:
     good = [1 - at_correct(points, KEPT) for points in curves]
     at = f"{CHEAPER:.0%} cheaper at {spelled(cheap)} of the correctness"
     return f"{name}: {at}, {KEPT:.0%} of it {spelled(good)} cheaper"
+
+
+def compared(name: str, days: Sequence[Lived]) -> str:
+    """Print how much cheaper the days were, each against itself, than by another order."""
+    cheaper = [at_correct(day.curves[name], KEPT) - at_correct(day.curves[RATE], KEPT) for day in days]
+    low, high = interval(np.array(cheaper), np.arange(len(cheaper)))
+    mean = f"{np.mean(cheaper):+.3f} of the dollars (95 %: {low:+.3f} to {high:+.3f})"
+    return f"{RATE}, against {name}, the same days: {mean} saved at {KEPT:.0%} of the correctness"
 
 
 def bounds(days: Sequence[Day]) -> list[str]:
@@ -277,7 +287,7 @@ def plot(path: Path, curves: Mapping[str, Sequence[Floats]]) -> None:
     figure = Figure(figsize=(7.5, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for (name, found), colour in zip(curves.items(), ("#9aa5b1", "#2563a8", "#b3541e", "#3f7d3f"), strict=False):
+    for (name, found), colour in zip(curves.items(), itertools.cycle(COLOURS)):
         low, middle, high = np.quantile(np.array(found), [0.025, 0.5, 0.975], axis=0)
         axes.plot(100 * middle[:, 0], 100 * middle[:, 1], marker="o", markersize=3, color=colour, label=name)
         axes.fill_between(100 * middle[:, 0], 100 * low[:, 1], 100 * high[:, 1], color=colour, alpha=0.12, linewidth=0)

@@ -138,9 +138,8 @@ class RouteScorer:
         texts = Texts.of(prompts)
         pairs: dict[tuple[str, str], Pair] = {}
         facts: dict[tuple[str, str], Evidence] = {}
-        with threadpool_limits(
-            1, "blas"
-        ):  # small matrices gain nothing from more, and wait for each other on a busy machine
+        # Small matrices gain nothing from more threads, which wait for each other on a busy machine.
+        with threadpool_limits(1, "blas"):
             for low, high in itertools.combinations(range(len(models)), 2):
                 both = np.column_stack([good[:, low], good[:, high]])
                 rows = np.flatnonzero(~np.isnan(both).all(axis=1))
