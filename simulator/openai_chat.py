@@ -133,7 +133,7 @@ def _usage(prompt: str, text: str, cached: int, answer: Answer) -> dict[str, Any
         "completion_tokens_details": {"reasoning_tokens": 0},
         **answer.usage,
     }
-    return {**usage, "total_tokens": usage["prompt_tokens"] + usage["completion_tokens"]}
+    return {"total_tokens": usage["prompt_tokens"] + usage["completion_tokens"], **usage}
 
 
 def _priced(usage: dict[str, Any], facts: ModelFacts | None, account: OpenAIAccount) -> dict[str, Any]:

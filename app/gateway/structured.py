@@ -61,6 +61,8 @@ def read_structured(text: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
         value = _parse(text)
     except ValueError as error:
         return None, f"it is not JSON: {error}"
+    except RecursionError:
+        return None, "it is not JSON: it is nested too deeply"
     try:
         problems = sorted(
             _Validator(schema, registry=References()).iter_errors(value),
@@ -98,8 +100,6 @@ def _parse(text: str) -> Any:
         if 0 <= start < end and (start, end) != (0, len(candidate) - 1):
             return json.loads(candidate[start : end + 1], parse_constant=_refuse_constant)
         raise
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
 
 
 def _refuse_constant(name: str) -> Any:

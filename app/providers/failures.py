@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import email.utils
 import re
 import time
@@ -106,9 +107,12 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     if seconds is not None or raw is None:
         return seconds
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(raw).timestamp() - time.time())
-    except ValueError:
+        at = email.utils.parsedate_to_datetime(raw)
+    except (ValueError, OverflowError):
         return None
+    if at.tzinfo is None:  # such dates are Greenwich's, whether they say so or not
+        at = at.replace(tzinfo=dt.UTC)
+    return max(0.0, at.timestamp() - time.time())
 
 
 def _number(raw: str | None) -> float | None:

@@ -123,18 +123,24 @@ def _read_arguments(raw: Any) -> dict[str, Any] | None:
 
 
 def _read_usage(raw: Any, request: ChatRequest, text: str) -> Usage:
-    """Read usage. The wire's prompt tokens include cached ones; ours do not overlap."""
+    """Read usage. The wire's prompt tokens include cached ones; ours do not overlap.
+
+    Some vendors leave what was thought out of the completion's tokens, and charge for it as for the rest: Google's
+    endpoint is one. It shows in the total.
+    """
     if not isinstance(raw, dict) or not _is_counted(raw):
         prompt = sum(guess_tokens(text_of(message.get("content"))) for message in request.messages)
         return Usage(input_tokens=prompt, output_tokens=guess_tokens(text), estimated=True)
     prompt_details, output_details = _details(raw, "prompt_tokens_details"), _details(raw, "completion_tokens_details")
     read, written = count_of(prompt_details, "cached_tokens"), count_of(prompt_details, "cache_write_tokens")
+    prompt, said = count_of(raw, "prompt_tokens"), count_of(raw, "completion_tokens")
+    unsaid = max(0, count_of(raw, "total_tokens") - prompt - said) if prompt else 0
     return Usage(
-        input_tokens=max(0, count_of(raw, "prompt_tokens") - read - written),
-        output_tokens=count_of(raw, "completion_tokens"),
+        input_tokens=max(0, prompt - read - written),
+        output_tokens=said + unsaid,
         cache_read_tokens=read,
         cache_write_5m_tokens=written,
-        reasoning_tokens=count_of(output_details, "reasoning_tokens"),
+        reasoning_tokens=max(unsaid, count_of(output_details, "reasoning_tokens")),
         vendor_cost_usd=_vendor_cost_usd(raw),
     )
 

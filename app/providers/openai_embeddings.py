@@ -9,9 +9,9 @@ import struct
 from typing import Any
 
 from app.errors import PersistentError, StepError
-from app.gateway.model import EmbeddingAnswer, EmbeddingRequest, Usage
+from app.gateway.model import Blame, EmbeddingAnswer, EmbeddingRequest, Usage
 from app.gateway.prices import guess_tokens
-from app.providers.failures import unreadable, unsendable
+from app.providers.failures import marked, unreadable, unsendable
 from app.providers.openai_answers import count_of, read_json
 from app.providers.openai_connection import OpenAIConnection
 from app.providers.openai_errors import error_object, from_body
@@ -45,7 +45,7 @@ class OpenAIEmbeddings:
         content = await self._connection.post("/embeddings", body, request.timeout_s)
         try:
             return _read(read_json(content), request)
-        except (ValueError, TypeError, KeyError, RecursionError, struct.error, binascii.Error) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError, struct.error, binascii.Error) as error:
             raise unreadable(request.provider, "not one vector a text") from error
 
 
@@ -72,7 +72,15 @@ def _read(body: Any, request: EmbeddingRequest) -> EmbeddingAnswer:
     vectors = tuple(_vector(item["embedding"]) for item in data)
     if len({len(vector) for vector in vectors}) != 1 or not vectors[0]:
         raise ValueError("lengths")
+    if request.dimensions not in {None, len(vectors[0])}:
+        raise _other_length(request, len(vectors[0]))
     return EmbeddingAnswer(vectors, str(body.get("model") or request.model), _usage(body.get("usage"), request))
+
+
+def _other_length(request: EmbeddingRequest, length: int) -> StepError:
+    """Make the error of a server that does not shorten vectors, and will not the next time either."""
+    message = f"{request.provider} gives vectors of {length} numbers for {request.model}, not {request.dimensions}."
+    return marked(PersistentError(message, code="embedding_invalid"), sent=True, blame=Blame.NONE)
 
 
 def _error_inside(body: dict[str, Any], request: EmbeddingRequest) -> StepError:

@@ -80,6 +80,14 @@ def test_the_wait_it_asks_for_stands_among_the_details(
     assert fail(simulator).retry_after_s == seconds
 
 
+def test_what_was_thought_is_paid_for_though_only_the_total_shows_it(simulator: Simulator) -> None:
+    simulator.answer(content="four", usage={"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 72})
+
+    usage = send(simulator).usage
+
+    assert (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens) == (7, 65, 60)
+
+
 def test_a_refused_key_is_shown_once_although_it_comes_as_a_bad_request(simulator: Simulator) -> None:
     error = fail(simulator, key="invalid")
 

@@ -83,6 +83,15 @@ def test_a_shorter_vector_can_be_asked_for(simulator: Simulator) -> None:
     assert math.hypot(*vector) == pytest.approx(1.0, abs=1e-6)
 
 
+def test_a_server_that_does_not_shorten_is_not_asked_again(simulator: Simulator) -> None:
+    simulator.fault(PATH, status=200, body=items([1.0, 2.0, 3.0], [1.0, 2.0, 4.0], [1.0, 2.0, 5.0]))
+
+    error = fail(simulator, replace(ASKED, dimensions=2))
+
+    assert (type(error), error.code, error.details["sent"]) == (PersistentError, "embedding_invalid", True)
+    assert "3 numbers" in str(error)
+
+
 def test_usage_is_what_the_vendor_counted(simulator: Simulator) -> None:
     usage = embed(simulator).usage
 

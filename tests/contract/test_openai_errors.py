@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from typing import Any
 
 import aiohttp
@@ -141,10 +142,26 @@ def test_google_s_list_around_an_error_is_read() -> None:
         ({"retry-after": "-3"}, None),
         ({"retry-after": "inf"}, None),
         ({"retry-after": "nan"}, None),
+        ({"retry-after": "Fri, 31 Dec 99999999999999999999 23:59:59 GMT"}, None),
+        ({"retry-after": "Fri, 20 Nov 2020 19:00:00"}, 0),
     ],
 )
 def test_how_long_a_vendor_asks_to_wait(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after_s(headers) == seconds
+
+
+@pytest.mark.parametrize("zone", ["GMT", "-0000", ""])
+def test_a_date_to_wait_for_is_greenwich_s_wherever_we_are(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        in_a_minute = time.strftime("%a, %d %b %Y %H:%M:%S", time.gmtime(time.time() + 60))
+        seconds = retry_after_s({"retry-after": f"{in_a_minute} {zone}".strip()})
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert seconds == pytest.approx(60, abs=2)
 
 
 def test_a_wait_that_was_asked_for_reaches_the_engine() -> None:

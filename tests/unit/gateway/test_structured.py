@@ -119,3 +119,10 @@ def test_strict_mode_is_only_asked_for_where_the_vendors_take_it() -> None:
     assert is_strict({"type": "array", "items": closed})
     assert not is_strict(PERSON)
     assert not is_strict({**closed, "properties": {"a": {"type": "object"}}})
+
+
+@pytest.mark.parametrize("around", ["{}", "Here it is: {}"], ids=["bare", "after words"])
+def test_what_is_nested_without_end_is_a_complaint(around: str) -> None:
+    deep = '{"a": ' * 100_000 + "1" + "}" * 100_000
+
+    assert "nested too deeply" in read_structured(around.format(deep), {"type": "object"})[1]
