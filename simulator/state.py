@@ -14,7 +14,7 @@ from simulator.faults import FaultBook
 from simulator.google_studio import GoogleStudio
 from simulator.log import RequestLog
 from simulator.openai_account import WIRES, OpenAIAccount
-from simulator.siblings import Siblings
+from simulator.sibling_services import Siblings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
