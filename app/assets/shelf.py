@@ -15,6 +15,7 @@ from app.assets.model import REFERENCE, Asset
 from app.assets.service import read_data_uri
 from app.errors import FatalError, LogicalError, NotFoundError, RequestError, TooLargeError
 from app.gateway.media_model import Picture
+from app.gateway.model import Blame
 
 if TYPE_CHECKING:
     from app.assets.service import AssetService
@@ -88,7 +89,9 @@ class AssetShelf:
         try:
             uri: str = await _patiently(self._assets.data_uri, reference.removeprefix(REFERENCE), None)
         except (NotFoundError, TooLargeError) as error:
-            raise FatalError("An image that was to be shown is gone.", code="image_invalid") from error
+            # Said before the vendor is asked: it is not charged for, and counts against no model.
+            gone = "An image that was to be shown is gone."
+            raise FatalError(gone, code="image_invalid", sent=False, blame=Blame.UNSENT) from error
         return uri
 
     async def _find(self, asset_hash: str, owner: str) -> Asset:

@@ -19,6 +19,9 @@ MESSAGE_TOKENS = 16
 """Most tokens a wire puts around one message: role, separators, a name."""
 REQUEST_TOKENS = 64
 """Most tokens around a whole request, such as the note that JSON is wanted."""
+ORDERLY_TOKENS = 1024
+"""Most tokens of a vendor's own words on how tools are called, or how JSON by a schema is written; Anthropic's are some
+three to seven hundred."""
 IMAGE_TOKENS = 8192
 """Most tokens an image becomes at full detail with the vendors of 2026; a higher one would break the bound."""
 CHARACTERS_A_TOKEN = 4
@@ -99,7 +102,11 @@ def most_prompt_tokens(
         schema: travels with the prompt and is charged like it.
         tools: the same.
     """
-    total = REQUEST_TOKENS + (len(repr(schema).encode()) if schema is not None else 0)
+    total = REQUEST_TOKENS
+    if schema is not None:
+        total += ORDERLY_TOKENS + len(repr(schema).encode())
+    if tools:
+        total += ORDERLY_TOKENS
     for tool in tools:
         total += MESSAGE_TOKENS + len(repr(tool).encode())
     for message in messages:

@@ -114,3 +114,11 @@ def test_half_of_a_worst_case_is_rounded_up() -> None:
     prices = Prices(Rates(output=Decimal(1)))
 
     assert worst_cost(prices, asked, part=Decimal("0.5")).cost_usd == Decimal("0.000001")
+
+
+def test_the_vendor_s_own_words_about_tools_and_schemas_are_set_aside_too() -> None:
+    messages = [{"role": "user", "content": "hi"}]
+    plain = most_prompt_tokens(messages)
+
+    assert most_prompt_tokens(messages, tools=({"name": "t"},)) > plain + 700
+    assert most_prompt_tokens(messages, {"type": "object"}) > plain + 700
