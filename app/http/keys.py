@@ -22,7 +22,10 @@ def keyed_request() -> KeyedRequest | None:
     key = g.get("idempotency_key")
     if key is None:
         return None
-    return KeyedRequest(identity().owner, f"{request.method} {request.path}", key, hash_body(g.get("body", {})))
+    said = g.get("body", {})
+    if request.args:  # a template's options stand there
+        said = [said, sorted(map(list, request.args.items(multi=True)))]
+    return KeyedRequest(identity().owner, f"{request.method} {request.path}", key, hash_body(said))
 
 
 def answer_keyed(act: Callable[[], Response], secrets: tuple[str, ...] = ()) -> Response:

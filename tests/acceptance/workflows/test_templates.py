@@ -140,6 +140,8 @@ def test_the_same_key_makes_one_run(office: Office) -> None:
         office.ask("POST", "/template/research_report", json=REPORT, headers=headers).json() for _ in range(2)
     )
     assert first["task_id"] == second["task_id"]
+    other = office.ask("POST", "/template/research_report?max_cost_usd=1", json=REPORT, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
 
 
 # --- what documents can name -----------------------------------------------------------------------------------------
