@@ -20,7 +20,7 @@ from app.gateway.registry import RateLimit
 from app.gateway.registry_file import read_registry
 from app.gateway.sending import Doors
 from app.gateway.service import Gateway, utc_today
-from app.gateway.traced import TracedProvider
+from app.gateway.traced import TracedEmbedder, TracedMaker, TracedProvider
 from app.pooling.model import PoolingLimits
 from app.pooling.service import Pooler
 from app.pooling.store import PgPool
@@ -137,12 +137,14 @@ class ModelParts(EngineParts):
         )
         shelf = AssetShelf(self.assets)
         traced = {name: TracedProvider(ShowingProvider(provider, shelf)) for name, provider in self.providers.items()}
-        answers, embedders = RedisAnswerCache(client), self.vendors.embedding
+        answers = RedisAnswerCache(client)
+        embedders = {name: TracedEmbedder(provider) for name, provider in self.vendors.embedding.items()}
+        makers = {name: TracedMaker(provider) for name, provider in self.vendors.media.items()}
         batching = self.vendors.batch.keys()
         gateway = Gateway(self.registry, traced, gate=gate, embedders=embedders, answers=answers, batching=batching)
         models = self.settings.models
         doors = Doors({}, gate, price_version=self.registry.version)
-        parts = MediaParts(self.vendors.media, doors, shelf, models.film_poll_s, models.film_timeout_s)
+        parts = MediaParts(makers, doors, shelf, models.film_poll_s, models.film_timeout_s)
         return GatewayModelSteps(
             gateway,
             self.system_prompts,
