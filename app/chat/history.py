@@ -45,6 +45,8 @@ def divide(history: Sequence[Message], budget_tokens: int) -> Recalled:
         if used > budget_tokens * KEPT_SHARE:
             break
         kept -= 1
+    while kept < len(history) and history[kept].role == "assistant":
+        kept += 1  # not without its question: some servers refuse a conversation that begins with an answer
     return Recalled(tuple(history[:kept]), tuple(history[kept:]))
 
 

@@ -24,6 +24,7 @@ def test_nothing_is_lost_and_what_is_given_stays_within_the_budget(texts: list[s
     recalled = divide(history, budget)
     assert recalled.older + recalled.newest == history
     assert history_tokens("", recalled.newest) <= budget
+    assert not recalled.older or not recalled.newest or recalled.newest[0].role == "user"
 
 
 def test_messages_that_fit_are_all_given() -> None:
