@@ -119,7 +119,7 @@ def read_like(raw: Mapping[str, Any]) -> dict[str, str | None]:
         "image_url": reader.text("image_url", MAX_URL_CHARS),
     }
     if not errors and not any(like.values()):
-        errors["_schema"] = ["At least one of record_id, structure_id and image_url is needed."]
+        errors["body"] = ["At least one of record_id, structure_id and image_url is needed."]
     if errors:
         raise InvalidError("The like is not valid.", errors=errors)
     return like

@@ -48,6 +48,12 @@ def test_a_like_needs_one_of_its_fields_and_a_blank_is_none() -> None:
             read_like(bad)
 
 
+def test_a_like_that_says_nothing_is_refused_as_a_whole() -> None:
+    with pytest.raises(InvalidError) as refusal:
+        read_like({"record_id": "  "})
+    assert set(refusal.value.errors) == {"body"}
+
+
 def test_a_file_of_the_first_version_lacks_keys_and_is_read_all_the_same() -> None:
     values = read_state_file(
         {"likes_since_last_retrain": 7, "last_like_at": "2025-01-15T06:00:00Z", "total_retrains": 2}
