@@ -124,11 +124,13 @@ class Outcome:
         dollars: share of its dollars.
         correct: share of its correctness.
         moved: share of requests that the weaker model answered.
+        lost: correct answers fewer, as a share of the requests: what a dial bounds.
     """
 
     dollars: float
     correct: float
     moved: float
+    lost: float
 
 
 def draw(sets: Sequence[Requests], seed: int) -> Day:
@@ -172,6 +174,7 @@ def spend(today: Requests, models: Sequence[str]) -> Outcome:
         float(today.dollars[rows, place].sum() / today.dollars[:, 1].sum()),
         float(today.good[rows, place].sum() / today.good[:, 1].sum()),
         float(np.mean(place == 0)),
+        float(np.mean(today.good[:, 1] - today.good[rows, place])),
     )
 
 
@@ -240,11 +243,12 @@ def spelled(values: Sequence[float]) -> str:
 def report(policy: str, count: int, days: Sequence[Lived]) -> list[str]:
     """Print the dials and the curves of one way of judging."""
     lines = [f"{policy}, {count} judged outcomes, {len(days)} days: shares of always asking {STRONGER}"]
-    lines.append(f"  {'dial':14}{'dollars':26}{'correctness':26}{'moved down':26}")
-    for name in days[0].outcomes:
+    lines.append(f"  {'dial':14}{'dollars':26}{'correctness':26}{'moved down':26}days beyond it")
+    for name, (_, most) in zip(days[0].outcomes, DIALS, strict=True):
         found = [day.outcomes[name] for day in days]
         cells = ([o.dollars for o in found], [o.correct for o in found], [o.moved for o in found])
-        lines.append(f"  {name:14}" + "".join(f"{spelled(values):26}" for values in cells))
+        beyond = sum(outcome.lost > most for outcome in found)
+        lines.append(f"  {name:14}" + "".join(f"{spelled(values):26}" for values in cells) + str(beyond))
     if policy == "served":
         return lines
     for place, share in enumerate(SHARES):

@@ -58,8 +58,10 @@ def test_always_the_strong_model_is_the_measure_and_the_cheap_one_costs_its_pric
     today = requests(100)
     strong, weak = spend(today, [MODELS[1]] * 100), spend(today, [MODELS[0]] * 100)
     assert (strong.dollars, strong.correct, strong.moved) == (1.0, 1.0, 0.0)
+    assert strong.lost == 0.0
     assert weak.dollars == pytest.approx(0.1)
     assert weak.moved == 1.0
+    assert weak.lost == pytest.approx(float((today.good[:, 1] - today.good[:, 0]).mean()))
     assert weak.correct == pytest.approx(today.good[:, 0].sum() / today.good[:, 1].sum())
 
 
