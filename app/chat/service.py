@@ -24,6 +24,7 @@ from app.chat.model import (
     Turn,
 )
 from app.chat.routing import route_by_category, route_by_shape, trusts_local
+from app.chat.tokens import forget_pieces
 from app.errors import InvalidError
 from app.runs.model import Priority, RunRequest
 from app.workflows.model import Block, BlockType, Task, Workflow
@@ -83,7 +84,7 @@ class ChatService:
     Args:
         store: sessions and turns.
         runs: the engine.
-        client: Redis, for the rate of warm-ups.
+        client: Redis, for the rate of warm-ups and the pieces of answers.
         sorting: how messages are sorted, for dry runs and for the share that is held out.
     """
 
@@ -170,7 +171,9 @@ class ChatService:
         Raises:
             NotFoundError: there is none, or it is somebody else's.
         """
-        self._runs.forget_runs(self._store.delete_session(session_id, owner))
+        runs = self._store.delete_session(session_id, owner)
+        forget_pieces(self._client, runs)
+        self._runs.forget_runs(runs)
 
     def judge(self, run_id: str, *, good: bool, note: str | None, owner: str | None) -> datetime:
         """Keep a person's verdict on an answer; the last one counts.

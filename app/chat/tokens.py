@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from app.runs.streams import CHANNEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from redis import Redis
     from redis.asyncio import Redis as LoopRedis
@@ -42,6 +42,15 @@ class Piece:
 def stream_key(run_id: str) -> str:
     """Name a run's stream of pieces."""
     return f"run:{run_id}:tokens"
+
+
+def forget_pieces(client: Redis, run_ids: Sequence[str]) -> None:
+    """Delete what is left of some runs' pieces; with Redis away they go by themselves, `TTL_S` after the last."""
+    try:
+        if run_ids:
+            client.unlink(*map(stream_key, run_ids))
+    except (RedisError, OSError) as error:
+        logger.warning("Pieces of deleted answers go when their time is over: %s", error)
 
 
 class TokenStreams:

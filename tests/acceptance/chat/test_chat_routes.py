@@ -276,7 +276,7 @@ def test_a_warm_up_costs_less_than_a_cent_and_is_not_done_twice(chatting: Chatti
 def test_what_was_said_in_a_deleted_session_is_nowhere_any_more_and_its_cost_stays_counted(chatting: Chatting) -> None:
     chatting.says("M")
     first = chatting.chat("My secret is KESTREL", headers={"Idempotency-Key": "kestrel"})
-    chatting.chat("What is it?", session_id=first["session_id"])
+    *_, (_, streamed) = chatting.stream("What is it?", session_id=first["session_id"])
     spent = chatting.trial.ask("select sum(cost_usd) from calls where run_id = :run", run=first["task_id"])
     assert chatting.ask("DELETE", f"/session/{first['session_id']}").status_code == 200
     assert chatting.ask("GET", f"/runs/{first['task_id']}").status_code == 404
@@ -286,6 +286,7 @@ def test_what_was_said_in_a_deleted_session_is_nowhere_any_more_and_its_cost_sta
     assert again.status_code == 404, again.text
     for table in ("calls", "steps", "run_inputs", "events", "chat_turns", "chat_messages", "chat_sessions"):
         assert chatting.trial.ask(f"select 1 from {table} t where t::text like '%KESTREL%'") == [], table
+    assert chatting.trial.application.redis.exists(f"run:{streamed['task_id']}:tokens") == 0
     assert spent == chatting.trial.ask("select sum(cost_usd) from calls where run_id = :run", run=first["task_id"])
 
 
