@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
-
-import orjson
 
 from app.gateway.model import ChatAnswer, ChatRequest, Usage
 from app.gateway.prices import guess_tokens
@@ -14,6 +11,7 @@ from app.providers import figures
 from app.providers.anthropic_errors import from_body
 from app.providers.anthropic_turns import hang_turn
 from app.providers.failures import cut_short, unreadable
+from app.providers.reading import read_answer_json, read_inner, read_json
 
 FINISH_REASONS = {
     "end_turn": "stop",
@@ -26,29 +24,13 @@ FINISH_REASONS = {
 NO_REASON = "it declined to answer"
 
 
-def read_json(content: bytes | str) -> Any:
-    """Read JSON, also with half a surrogate pair in it: models write those now and then, and the answer is paid for.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return json.loads(content)
-
-
 def read_answer(content: bytes, request: ChatRequest) -> ChatAnswer:
     """Read a 2xx body.
 
     Raises:
         StepError: an error inside it, or not the wire's JSON.
     """
-    try:
-        body = read_json(content)
-    except (ValueError, RecursionError) as error:
-        raise unreadable(request.provider, "no JSON") from error
-    return read_message(body, request)
+    return read_message(read_answer_json(content, request.provider), request)
 
 
 def read_message(body: Any, request: ChatRequest) -> ChatAnswer:
@@ -85,8 +67,7 @@ def read_message(body: Any, request: ChatRequest) -> ChatAnswer:
 
 
 def _refusal(body: Mapping[str, Any]) -> str:
-    details = body.get("stop_details")
-    details = details if isinstance(details, dict) else {}
+    details = read_inner(body, "stop_details")
     return str(details.get("explanation") or details.get("category") or NO_REASON)
 
 
@@ -109,33 +90,23 @@ def _tool_calls(blocks: list[dict[str, Any]], request: ChatRequest, *, cut: bool
 
 def _usage(raw: Any, request: ChatRequest, text: str) -> Usage:
     """Read usage. The wire's four kinds of input do not overlap, as ours; its output includes the thinking."""
-    if not isinstance(raw, dict) or not _is_counted(raw):
+    if not isinstance(raw, dict) or not figures.are_counted(raw.get("input_tokens"), raw.get("output_tokens")):
         prompt = sum(guess_tokens(_text_of(message["content"])) for message in request.messages)
         return Usage(input_tokens=prompt, output_tokens=guess_tokens(text), estimated=True)
     written = _count(raw, "cache_creation_input_tokens")
-    for_an_hour = min(written, _count(_inner(raw, "cache_creation"), "ephemeral_1h_input_tokens"))
+    for_an_hour = min(written, _count(read_inner(raw, "cache_creation"), "ephemeral_1h_input_tokens"))
     return Usage(
         input_tokens=_count(raw, "input_tokens"),
         output_tokens=_count(raw, "output_tokens"),
         cache_read_tokens=_count(raw, "cache_read_input_tokens"),
         cache_write_5m_tokens=written - for_an_hour,
         cache_write_1h_tokens=for_an_hour,
-        reasoning_tokens=_count(_inner(raw, "output_tokens_details"), "thinking_tokens"),
+        reasoning_tokens=_count(read_inner(raw, "output_tokens_details"), "thinking_tokens"),
     )
-
-
-def _is_counted(raw: Mapping[str, Any]) -> bool:
-    counts = (raw.get("input_tokens"), raw.get("output_tokens"))
-    return all(map(figures.is_credible, counts)) and any(map(figures.count_of, counts))
 
 
 def _text_of(content: Any) -> str:
     return content if isinstance(content, str) else "".join(str(part.get("text") or "") for part in content)
-
-
-def _inner(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = raw.get(key)
-    return found if isinstance(found, dict) else {}
 
 
 def _count(raw: Mapping[str, Any], key: str) -> int:

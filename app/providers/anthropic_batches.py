@@ -14,11 +14,12 @@ from urllib.parse import urlencode
 
 from app.errors import PersistentError, StepError, TransientError
 from app.gateway.model import BatchItem, BatchResult, BatchState, Blame, ChatRequest
-from app.providers.anthropic_answers import read_json, read_message
+from app.providers.anthropic_answers import read_message
 from app.providers.anthropic_connection import AnthropicConnection
 from app.providers.anthropic_errors import from_body
 from app.providers.anthropic_request import wire_body
 from app.providers.failures import marked, unreadable, unsendable
+from app.providers.reading import read_json
 
 BATCHES_PATH = "/v1/messages/batches"
 MOST_ITEMS = 100_000

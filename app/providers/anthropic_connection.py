@@ -15,18 +15,12 @@ from typing import Any
 
 import anthropic
 import httpx2
-import orjson
 
-from app.errors import FatalError, StepError
+from app.errors import StepError
 from app.providers.anthropic_errors import to_step_error
-from app.providers.failures import unsendable
+from app.providers.transport import transport_options, wire_timeout, write_json
 
 BASE_URL = "https://api.anthropic.com"
-CONNECT_TIMEOUT_S = 10.0
-KEEP_ALIVE_S = 15.0
-"""Shorter than the vendor's own, so that a request seldom meets a connection that was just closed."""
-MOST_CONNECTIONS = 10_000
-"""Above what one process holds in flight; with no number given, the transport stops at 100."""
 
 
 class AnthropicConnection:
@@ -56,10 +50,10 @@ class AnthropicConnection:
         Raises:
             StepError: with `details["sent"]` and `details["blame"]`.
         """
-        content = self._written(body)
+        content = write_json(self.name, body)
         async with self._translated(timeout_s):
             response = await self._shared_client().post(
-                path, cast_to=httpx2.Response, content=content, options={"timeout": _wire_timeout(timeout_s)}
+                path, cast_to=httpx2.Response, content=content, options={"timeout": wire_timeout(timeout_s)}
             )
         return response.content
 
@@ -67,19 +61,19 @@ class AnthropicConnection:
         """Fetch what stands at a path, or at an address that the vendor gave; errors as `post`."""
         async with self._translated(timeout_s):
             response = await self._shared_client().get(
-                path, cast_to=httpx2.Response, options={"timeout": _wire_timeout(timeout_s)}
+                path, cast_to=httpx2.Response, options={"timeout": wire_timeout(timeout_s)}
             )
         return response.content
 
     async def stream(self, path: str, body: Mapping[str, Any], timeout_s: float, take: Callable[[Any], None]) -> None:
         """Send JSON and hand each event of the answer to `take`; errors as `post`, and what `take` raises."""
-        content = self._written(body)
+        content = write_json(self.name, body)
         async with self._translated(timeout_s):
             events = await self._shared_client().post(
                 path,
                 cast_to=object,
                 content=content,
-                options={"timeout": _wire_timeout(timeout_s)},
+                options={"timeout": wire_timeout(timeout_s)},
                 stream=True,
                 stream_cls=anthropic.AsyncStream[object],
             )
@@ -103,36 +97,16 @@ class AnthropicConnection:
         except Exception as error:  # the SDK's edge: whatever it raises becomes one of our classes
             raise to_step_error(error, self.name) from error
 
-    def _written(self, body: Mapping[str, Any]) -> bytes:
-        try:
-            return orjson.dumps(body)
-        except (orjson.JSONEncodeError, RecursionError) as error:
-            raise unsendable(self.name, FatalError, "the request cannot be written as JSON") from error
-
     def _shared_client(self) -> anthropic.AsyncAnthropic:
         """Give the process's client, made on first use: its connections belong to the loop that runs then."""
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
-            limits = httpx2.Limits(
-                max_connections=MOST_CONNECTIONS,
-                max_keepalive_connections=MOST_CONNECTIONS,
-                keepalive_expiry=KEEP_ALIVE_S,
-            )
             self._client = anthropic.AsyncAnthropic(
                 api_key=self._api_key or "none",
                 base_url=self._base_url,
                 max_retries=0,
                 open_telemetry=False,  # the gateway traces its calls itself, with what they cost
-                http_client=anthropic.DefaultAioHttpClient(
-                    limits=limits,
-                    timeout=CONNECT_TIMEOUT_S,
-                    follow_redirects=False,  # nobody but the operator says where requests go
-                ),
+                http_client=anthropic.DefaultAioHttpClient(**transport_options()),
             )
             self._loop = loop
         return self._client
-
-
-def _wire_timeout(timeout_s: float) -> httpx2.Timeout:
-    """Give connecting its share of the time; the rest may pass in silence."""
-    return httpx2.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s / 2))

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import aiohttp
 import anthropic
-import httpx2
 
-from app.errors import FatalError, LogicalError, PersistentError, StepError, TransientError
+from app.errors import PersistentError, StepError, TransientError
 from app.gateway.model import Blame
-from app.providers.failures import brief, from_connection, marked, quoted, retry_after_s, slug, unreadable
+from app.providers.failures import (
+    Translations,
+    brief,
+    error_object,
+    from_connection,
+    from_setup,
+    from_validation,
+    marked,
+    passes,
+    quoted,
+    retry_after_s,
+    slug,
+    translate,
+)
 
 SPEND_CODES = {
     "contract_spend_limit_reached",
@@ -29,12 +39,6 @@ ACCOUNT_CODES = {"organization_on_hold", "cmek_key_disabled", "cmek_key_network_
 NO_CREDIT = "credit balance is too low"
 """How an empty account was told before there was a type for it; compatible servers still say so, with 400."""
 PASSING_CODES = {"request_body_timeout"}
-PASSING_STATUSES = {
-    HTTPStatus.REQUEST_TIMEOUT,
-    HTTPStatus.CONFLICT,
-    HTTPStatus.TOO_EARLY,
-    HTTPStatus.TOO_MANY_REQUESTS,
-}
 STATUS_OF = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -54,21 +58,8 @@ MESSAGES_PATH = "/v1/messages"
 
 
 def to_step_error(error: BaseException, provider: str) -> StepError:
-    """Translate anything the SDK raises.
-
-    Args:
-        error: an `AnthropicError`, or something that escaped the SDK's transport.
-        provider: for the message.
-
-    Returns:
-        An error with `details`: `sent` (the vendor may charge although we saw no answer), `blame`, and `status` if
-        there was one. Its message holds the vendor's words, never a header or an address.
-    """
-    for kinds, translate in _TRANSLATIONS:
-        if isinstance(error, kinds):
-            return translate(provider, error)
-    fault = FatalError(f"Calling {provider} failed: {type(error).__name__}.", code="provider_fault")
-    return marked(fault, sent=True, blame=Blame.NONE)
+    """Translate anything the SDK raises, as `failures.translate` does."""
+    return translate(error, provider, _TRANSLATIONS)
 
 
 def from_status(
@@ -92,17 +83,11 @@ def from_status(
         return marked(PersistentError(said, code="auth", **details), blame=Blame.PROVIDER)
     if status == HTTPStatus.NOT_FOUND and kind == "not_found_error":
         return _missing(said, details, about_model=about_model)
-    if _passes(status, code):
+    if code in PASSING_CODES or passes(status):
         blame = Blame.NONE if status == HTTPStatus.CONFLICT or code in PASSING_CODES else Blame.MODEL
         name = "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "provider_unavailable"
         return marked(TransientError(said, retry_after_s=retry_after_s(headers), code=name, **details), blame=blame)
     return marked(PersistentError(said, code=slug(code or kind) or f"http_{status}", **details), blame=Blame.NONE)
-
-
-def _passes(status: int, code: str) -> bool:
-    if code in PASSING_CODES or status in PASSING_STATUSES:
-        return True
-    return status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
 
 
 def _missing(said: str, details: dict[str, Any], *, about_model: bool) -> StepError:
@@ -125,15 +110,6 @@ def from_body(provider: str, body: object, *, sent: bool = False) -> StepError:
     return translated
 
 
-def error_object(body: object) -> Mapping[str, Any]:
-    """Find the error object within an answer's body; empty when there is none, as in a proxy's page."""
-    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
-        body = body["error"]
-    if isinstance(body, Mapping):
-        return body
-    return {"message": body} if isinstance(body, str) and body and not body.lstrip().startswith("<") else {}
-
-
 def _code(error: Mapping[str, Any]) -> str:
     details = error.get("details")
     return str(details.get("error_code") or "") if isinstance(details, Mapping) else ""
@@ -151,33 +127,16 @@ def _from_timeout(provider: str, error: BaseException) -> StepError:
     return from_connection(provider, error, timed_out=True)
 
 
-def _from_broken_json(provider: str, _error: BaseException) -> StepError:
-    return unreadable(provider, "no JSON")
-
-
-def _from_unreadable(provider: str, _error: BaseException) -> StepError:
-    unusable = LogicalError(f"{provider}'s answer cannot be read.", code="unreadable_answer")
-    return marked(unusable, sent=True, blame=Blame.NONE)
-
-
 def _from_anything(provider: str, error: BaseException) -> StepError:
     return marked(TransientError(f"{provider} failed: {brief(error)}", code="provider_unavailable"), sent=True)
 
 
-def _from_setup(provider: str, error: BaseException) -> StepError:
-    """Translate what the SDK raises before it sends anything: no credentials, no token to be had."""
-    unusable = PersistentError(f"{provider} cannot be called: {brief(error)}", code="auth")
-    return marked(unusable, sent=False, blame=Blame.PROVIDER)
-
-
-_TRANSLATIONS: tuple[tuple[Any, Callable[[str, Any], StepError]], ...] = (
-    # The first that fits serves, so a class stands before its parents; a timeout is a connection error.
+_TRANSLATIONS: Translations = (
+    # A timeout is a connection error.
     (anthropic.APIStatusError, _from_status_error),
     (anthropic.APITimeoutError, _from_timeout),
     (anthropic.APIConnectionError, from_connection),
-    (anthropic.APIResponseValidationError, _from_unreadable),
+    (anthropic.APIResponseValidationError, from_validation),
     ((anthropic.APIError, anthropic.RetryableError), _from_anything),
-    (anthropic.AnthropicError, _from_setup),
-    ((aiohttp.ClientError, httpx2.HTTPError, OSError, TimeoutError), from_connection),
-    ((json.JSONDecodeError, UnicodeDecodeError), _from_broken_json),
+    (anthropic.AnthropicError, from_setup),
 )

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import json
 import re
 import time
-from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, TypeVar
 
 import aiohttp
 import httpx2
 
-from app.errors import ResourceError, StepError, TransientError
+from app.errors import FatalError, LogicalError, PersistentError, ResourceError, StepError, TransientError
 from app.gateway.model import Blame
 
+Translations = Sequence[tuple[Any, Callable[[str, Any], StepError]]]
+"""Classes of an SDK's errors, and what makes ours of them. The first that fits serves: a class before its parents."""
 Failure = TypeVar("Failure", bound=StepError)
 LONGEST_MESSAGE = 500
 _HIDDEN = (
@@ -31,6 +35,12 @@ _HIDDEN = (
     ),
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"), "[address]"),
 )
+_PASSING_STATUSES = {
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.TOO_EARLY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+}
 _NEVER_SENT = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
@@ -85,6 +95,69 @@ def from_connection(provider: str, error: BaseException, *, timed_out: bool = Fa
     ):
         return marked(ResourceError(f"{provider} did not answer in time.", code="timeout"), sent=True)
     return marked(TransientError(f"{provider} closed the connection before it answered.", code="network"), sent=True)
+
+
+def translate(error: BaseException, provider: str, table: Translations) -> StepError:
+    """Translate anything that an SDK raises, or that escaped its transport.
+
+    Args:
+        error: what was raised.
+        provider: for the message.
+        table: the SDK's own classes.
+
+    Returns:
+        An error with `details`: `sent` (the vendor may charge although we saw no answer), `blame`, and `status` if
+        there was one. Its message holds the vendor's words, never a header or an address.
+    """
+    for kinds, make in (*table, *_OF_TRANSPORTS):
+        if isinstance(error, kinds):
+            return make(provider, error)
+    fault = FatalError(f"Calling {provider} failed: {type(error).__name__}.", code="provider_fault")
+    return marked(fault, sent=True, blame=Blame.NONE)
+
+
+def from_setup(provider: str, error: BaseException) -> StepError:
+    """Translate what an SDK raises before it sends anything: no credentials, no token to be had."""
+    unusable = PersistentError(f"{provider} cannot be called: {brief(error)}", code="auth")
+    return marked(unusable, sent=False, blame=Blame.PROVIDER)
+
+
+def from_validation(provider: str, _error: BaseException) -> StepError:
+    """Translate an answer that an SDK could not read."""
+    unusable = LogicalError(f"{provider}'s answer cannot be read.", code="unreadable_answer")
+    return marked(unusable, sent=True, blame=Blame.NONE)
+
+
+def _from_broken_json(provider: str, _error: BaseException) -> StepError:
+    return unreadable(provider, "no JSON")
+
+
+_OF_TRANSPORTS: Translations = (
+    ((aiohttp.ClientError, httpx2.HTTPError, OSError, TimeoutError), from_connection),
+    ((json.JSONDecodeError, UnicodeDecodeError), _from_broken_json),
+)
+
+
+def passes(status: int) -> bool:
+    """Say whether what an HTTP status tells is likely to pass."""
+    return status in _PASSING_STATUSES or (
+        status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
+    )
+
+
+def error_object(body: object) -> Mapping[str, Any]:
+    """Find the error object of a body: bare, within `error`, or, on Google's compatible endpoint, within a list.
+
+    Returns:
+        Empty when there is none, as in a proxy's page.
+    """
+    if isinstance(body, list) and body:
+        body = body[0]
+    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
+        body = body["error"]
+    if isinstance(body, Mapping):
+        return body
+    return {"message": body} if isinstance(body, str) and body and not body.lstrip().startswith("<") else {}
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

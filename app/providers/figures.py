@@ -29,6 +29,7 @@ def dollars_of(value: Any) -> Decimal | None:
     return amount if amount.is_finite() and 0 <= amount <= MOST_DOLLARS else None
 
 
-def is_credible(value: Any) -> bool:
-    """Tell whether what should be a count is one, 0 and none at all included."""
-    return value is None or value == 0 or count_of(value) > 0
+def are_counted(*counts: Any) -> bool:
+    """Tell whether a vendor counted an answer: each count can be, 0 and none at all included, and one is above 0."""
+    credible = all(value is None or value == 0 or count_of(value) > 0 for value in counts)
+    return credible and any(map(count_of, counts))

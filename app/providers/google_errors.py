@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from app.errors import StepError
-from app.providers.openai_errors import error_object, from_status
+from app.providers.failures import error_object
+from app.providers.openai_errors import from_status
 
 REFUSALS = frozenset(
     {

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-import orjson
-
 from app.gateway.model import ChatAnswer, ChatRequest, Usage
 from app.gateway.prices import guess_tokens
 from app.providers import figures
-from app.providers.failures import unreadable
-from app.providers.openai_errors import error_object, from_body
+from app.providers.failures import error_object, unreadable
+from app.providers.openai_errors import from_body
+from app.providers.reading import read_answer_json, read_inner, read_json
 
 CALL_EXTRAS = ("extra_content",)
 """What vendors hang on a call of a tool and want back with it: Google's signature of the thought behind it."""
-
-
-def read_json(content: bytes | str) -> Any:
-    """Read JSON, also with half a surrogate pair in it: models write those now and then, and the answer is paid for.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return json.loads(content)
 
 
 def read_answer(content: bytes, request: ChatRequest) -> ChatAnswer:
@@ -37,11 +23,7 @@ def read_answer(content: bytes, request: ChatRequest) -> ChatAnswer:
     Raises:
         StepError: an error inside it, or not the wire's JSON.
     """
-    try:
-        body = read_json(content)
-    except (ValueError, RecursionError) as error:
-        raise unreadable(request.provider, "no JSON") from error
-    return read_body(body, request)
+    return read_body(read_answer_json(content, request.provider), request)
 
 
 def read_body(body: Any, request: ChatRequest) -> ChatAnswer:
@@ -128,35 +110,25 @@ def _read_usage(raw: Any, request: ChatRequest, text: str) -> Usage:
     Some vendors leave what was thought out of the completion's tokens, and charge for it as for the rest: Google's
     endpoint is one. It shows in the total.
     """
-    if not isinstance(raw, dict) or not _is_counted(raw):
+    if not isinstance(raw, dict) or not figures.are_counted(raw.get("prompt_tokens"), raw.get("completion_tokens")):
         prompt = sum(guess_tokens(text_of(message.get("content"))) for message in request.messages)
         return Usage(input_tokens=prompt, output_tokens=guess_tokens(text), estimated=True)
-    prompt_details, output_details = _details(raw, "prompt_tokens_details"), _details(raw, "completion_tokens_details")
-    read, written = count_of(prompt_details, "cached_tokens"), count_of(prompt_details, "cache_write_tokens")
-    prompt, said = count_of(raw, "prompt_tokens"), count_of(raw, "completion_tokens")
-    unsaid = max(0, count_of(raw, "total_tokens") - prompt - said) if prompt else 0
+    prompt_details = read_inner(raw, "prompt_tokens_details")
+    output_details = read_inner(raw, "completion_tokens_details")
+    read, written = _count(prompt_details, "cached_tokens"), _count(prompt_details, "cache_write_tokens")
+    prompt, said = _count(raw, "prompt_tokens"), _count(raw, "completion_tokens")
+    unsaid = max(0, _count(raw, "total_tokens") - prompt - said) if prompt else 0
     return Usage(
         input_tokens=max(0, prompt - read - written),
         output_tokens=said + unsaid,
         cache_read_tokens=read,
         cache_write_5m_tokens=written,
-        reasoning_tokens=max(unsaid, count_of(output_details, "reasoning_tokens")),
+        reasoning_tokens=max(unsaid, _count(output_details, "reasoning_tokens")),
         vendor_cost_usd=_vendor_cost_usd(raw),
     )
 
 
-def _is_counted(raw: Mapping[str, Any]) -> bool:
-    counts = (raw.get("prompt_tokens"), raw.get("completion_tokens"))
-    return all(map(figures.is_credible, counts)) and any(map(figures.count_of, counts))
-
-
-def _details(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = raw.get(key)
-    return found if isinstance(found, dict) else {}
-
-
-def count_of(raw: Mapping[str, Any], key: str) -> int:
-    """Read a count of tokens; 0 when there is none."""
+def _count(raw: Mapping[str, Any], key: str) -> int:
     return figures.count_of(raw.get(key))
 
 
@@ -165,4 +137,4 @@ def _vendor_cost_usd(raw: Mapping[str, Any]) -> Decimal | None:
     charged = figures.dollars_of(raw.get("cost"))
     if charged is None or raw.get("is_byok") is not True:
         return charged
-    return charged + (figures.dollars_of(_details(raw, "cost_details").get("upstream_inference_cost")) or Decimal(0))
+    return charged + (figures.dollars_of(read_inner(raw, "cost_details").get("upstream_inference_cost")) or Decimal(0))

@@ -16,11 +16,13 @@ from openai.types import Batch
 
 from app.errors import FatalError, PersistentError, StepError, TransientError
 from app.gateway.model import BatchItem, BatchResult, BatchState, Blame, ChatRequest
-from app.providers.failures import marked, unreadable, unsendable
-from app.providers.openai_answers import read_body, read_json
-from app.providers.openai_connection import OpenAIConnection, wire_timeout
-from app.providers.openai_errors import error_object, from_status, to_step_error
+from app.providers.failures import error_object, marked, unreadable, unsendable
+from app.providers.openai_answers import read_body
+from app.providers.openai_connection import OpenAIConnection
+from app.providers.openai_errors import from_status, to_step_error
 from app.providers.openai_messages import wire_body
+from app.providers.reading import read_json
+from app.providers.transport import wire_timeout
 
 ENDPOINT: Final = "/v1/chat/completions"
 WINDOW: Final = "24h"

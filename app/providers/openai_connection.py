@@ -13,15 +13,10 @@ from typing import Any
 
 import httpx2
 import openai
-import orjson
 
-from app.errors import FatalError
-from app.providers.failures import unsendable
 from app.providers.openai_errors import to_step_error
+from app.providers.transport import transport_options, wire_timeout, write_json
 
-CONNECT_TIMEOUT_S = 10.0
-KEEP_ALIVE_S = 15.0
-"""Shorter than the vendors' own, so that a request seldom meets a connection that was just closed."""
 SDK_TELEMETRY = (
     "X-Stainless-Lang",
     "X-Stainless-Package-Version",
@@ -33,8 +28,6 @@ SDK_TELEMETRY = (
 )
 """What the SDK tells of itself and of this machine with every request. The vendors do not need it, and each header
 costs processor time several times over on its way."""
-MOST_CONNECTIONS = 10_000
-"""Above what one process holds in flight; with no number given, the transport stops at 100."""
 
 _WITHOUT_TELEMETRY = dict.fromkeys(("x-stainless-retry-count", "x-stainless-read-timeout"), openai.Omit())
 
@@ -70,7 +63,7 @@ class OpenAIConnection:
         Raises:
             StepError: with `details["sent"]` and `details["blame"]`.
         """
-        content = self._written(body)
+        content = write_json(self.name, body)
         try:
             async with asyncio.timeout(timeout_s):
                 response = await self.client().post(
@@ -85,7 +78,7 @@ class OpenAIConnection:
         return await self.client().post(
             path,
             cast_to=object,
-            content=self._written(body),
+            content=write_json(self.name, body),
             options=_options(timeout_s),
             stream=True,
             stream_cls=openai.AsyncStream[object],
@@ -101,34 +94,19 @@ class OpenAIConnection:
         """Give the process's client, made on first use: its connections belong to the loop that runs then."""
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
-            limits = httpx2.Limits(
-                max_connections=MOST_CONNECTIONS,
-                max_keepalive_connections=MOST_CONNECTIONS,
-                keepalive_expiry=KEEP_ALIVE_S,
-            )
             headers: dict[str, Any] = {**dict.fromkeys(SDK_TELEMETRY, openai.Omit()), **(self._headers or {})}
             self._client = openai.AsyncOpenAI(
                 api_key=self._api_key or "none",
                 base_url=self._base_url or None,
                 max_retries=0,
                 default_headers=headers,
-                http_client=openai.DefaultAioHttpClient(
-                    limits=limits,
-                    timeout=CONNECT_TIMEOUT_S,
-                    follow_redirects=False,  # nobody but the operator says where requests go
-                ),
+                http_client=openai.DefaultAioHttpClient(**transport_options()),
             )
             if self._base_url:
                 # The SDK takes these from the environment; another server need not know the account at OpenAI.
                 self._client.organization = self._client.project = None
             self._loop = loop
         return self._client
-
-    def _written(self, body: Mapping[str, Any]) -> bytes:
-        try:
-            return orjson.dumps(body)
-        except (orjson.JSONEncodeError, RecursionError) as error:
-            raise unsendable(self.name, FatalError, "the request cannot be written as JSON") from error
 
 
 def _options(timeout_s: float) -> openai.RequestOptions:
@@ -140,8 +118,3 @@ def _options(timeout_s: float) -> openai.RequestOptions:
         "security": {"bearer_auth": True},
         "params": {},
     }
-
-
-def wire_timeout(timeout_s: float) -> httpx2.Timeout:
-    """Give connecting its share of the time; the rest may pass in silence."""
-    return httpx2.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s / 2))

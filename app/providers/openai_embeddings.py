@@ -11,10 +11,11 @@ from typing import Any
 from app.errors import PersistentError, StepError
 from app.gateway.model import Blame, EmbeddingAnswer, EmbeddingRequest, Usage
 from app.gateway.prices import guess_tokens
-from app.providers.failures import marked, unreadable, unsendable
-from app.providers.openai_answers import count_of, read_json
+from app.providers import figures
+from app.providers.failures import error_object, marked, unreadable, unsendable
 from app.providers.openai_connection import OpenAIConnection
-from app.providers.openai_errors import error_object, from_body
+from app.providers.openai_errors import from_body
+from app.providers.reading import read_json
 
 MOST_TEXTS = 2048
 BYTES_A_NUMBER = 4
@@ -99,7 +100,7 @@ def _vector(raw: Any) -> tuple[float, ...]:
 
 
 def _usage(raw: Any, request: EmbeddingRequest) -> Usage:
-    tokens = count_of(raw, "prompt_tokens") if isinstance(raw, dict) else 0
+    tokens = figures.count_of(raw.get("prompt_tokens")) if isinstance(raw, dict) else 0
     if tokens:
         return Usage(input_tokens=tokens)
     return Usage(input_tokens=sum(guess_tokens(text) for text in request.texts), estimated=True)

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import aiohttp
-import httpx2
 import openai
 
-from app.errors import FatalError, LogicalError, PersistentError, StepError, TransientError
+from app.errors import PersistentError, StepError, TransientError
 from app.gateway.model import Blame
 from app.providers.failures import (
     LONGEST_MESSAGE,
-    brief,
+    Translations,
+    error_object,
     from_connection,
+    from_setup,
+    from_validation,
     marked,
+    passes,
     quoted,
     retry_after_s,
     slug,
-    unreadable,
+    translate,
 )
 
 QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
 MODEL_GONE_CODES = {"model_not_found", "model_deprecated", "model_retired"}
-PASSING_STATUSES = {
-    HTTPStatus.REQUEST_TIMEOUT,
-    HTTPStatus.CONFLICT,
-    HTTPStatus.TOO_EARLY,
-    HTTPStatus.TOO_MANY_REQUESTS,
-}
-SERVER_ERRORS = HTTPStatus.INTERNAL_SERVER_ERROR
 END_OF_ERRORS = 600
 NAMES_A_MODEL = re.compile(r"model|endpoint", re.IGNORECASE)
 """A 404 is about the model when it speaks of one; OpenRouter speaks of endpoints. Files can be missing too."""
@@ -42,21 +36,8 @@ RETRY_DELAY = re.compile(r"(\d+(?:\.\d+)?)s")
 
 
 def to_step_error(error: BaseException, provider: str) -> StepError:
-    """Translate anything the SDK raises.
-
-    Args:
-        error: an `OpenAIError`, or something that escaped the SDK's transport.
-        provider: for the message.
-
-    Returns:
-        An error with `details`: `sent` (the vendor may charge although we saw no answer), `blame`, and `status` if
-        there was one. Its message holds the vendor's words, never a header or an address.
-    """
-    for kinds, translate in _TRANSLATIONS:
-        if isinstance(error, kinds):
-            return translate(provider, error)
-    fault = FatalError(f"Calling {provider} failed: {type(error).__name__}.", code="provider_fault")
-    return marked(fault, sent=True, blame=Blame.NONE)
+    """Translate anything the SDK raises, as `failures.translate` does."""
+    return translate(error, provider, _TRANSLATIONS)
 
 
 def from_status(provider: str, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> StepError:
@@ -79,7 +60,7 @@ def from_status(provider: str, status: int, body: Mapping[str, Any], headers: Ma
         return marked(PersistentError(said, code="refused", **details), blame=Blame.NONE)
     if code in MODEL_GONE_CODES or _knows_no_model(status, _said(body)):
         return marked(PersistentError(said, code="model_gone", **details), blame=Blame.RETIRED)
-    if status in PASSING_STATUSES or (status >= SERVER_ERRORS and status != HTTPStatus.NOT_IMPLEMENTED):
+    if passes(status):
         blame = Blame.NONE if status == HTTPStatus.CONFLICT else Blame.MODEL
         return marked(_passing(said, status, _wait_s(body, headers), details), blame=blame)
     word = "" if code.isdigit() else slug(code)
@@ -160,15 +141,6 @@ def _from_status_error(provider: str, error: openai.APIStatusError) -> StepError
     return from_status(provider, error.status_code, error_object(error.body), error.response.headers)
 
 
-def _from_broken_json(provider: str, _error: BaseException) -> StepError:
-    return unreadable(provider, "no JSON")
-
-
-def _from_unreadable(provider: str, _error: BaseException) -> StepError:
-    unusable = LogicalError(f"{provider}'s answer cannot be read.", code="unreadable_answer")
-    return marked(unusable, sent=True, blame=Blame.NONE)
-
-
 def _from_filter(provider: str, _error: BaseException) -> StepError:
     refused = PersistentError(f"{provider}'s content filter stopped the answer.", code="refused")
     return marked(refused, sent=True, blame=Blame.NONE)
@@ -182,36 +154,16 @@ def _from_connection(provider: str, error: BaseException) -> StepError:
     return from_connection(provider, error, timed_out=isinstance(error, openai.APITimeoutError))
 
 
-def _from_setup(provider: str, error: BaseException) -> StepError:
-    """Translate what the SDK raises before it sends anything: no credentials, no token to be had."""
-    unusable = PersistentError(f"{provider} cannot be called: {brief(error)}", code="auth")
-    return marked(unusable, sent=False, blame=Blame.PROVIDER)
-
-
 def _passing(said: str, status: int, wait_s: float | None, details: dict[str, Any]) -> TransientError:
     code = "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "provider_unavailable"
     return TransientError(said, retry_after_s=wait_s, code=code, **details)
 
 
-def error_object(body: object) -> Mapping[str, Any]:
-    """Find the error object: bare, within `error`, or, on Google's compatible endpoint, within a list."""
-    if isinstance(body, list) and body:
-        body = body[0]
-    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
-        body = body["error"]
-    if isinstance(body, Mapping):
-        return body
-    return {"message": body} if isinstance(body, str) and body and not body.lstrip().startswith("<") else {}
-
-
-_TRANSLATIONS: tuple[tuple[Any, Callable[[str, Any], StepError]], ...] = (
-    # The first that fits serves, so a class stands before its parents; a timeout is a connection error.
+_TRANSLATIONS: Translations = (
     (openai.APIStatusError, _from_status_error),
     (openai.APIConnectionError, _from_connection),
-    ((openai.APIResponseValidationError, openai.LengthFinishReasonError), _from_unreadable),
+    ((openai.APIResponseValidationError, openai.LengthFinishReasonError), from_validation),
     (openai.ContentFilterFinishReasonError, _from_filter),
     (openai.APIError, _from_stream),
-    (openai.OpenAIError, _from_setup),
-    ((aiohttp.ClientError, httpx2.HTTPError, OSError, TimeoutError), _from_connection),
-    ((json.JSONDecodeError, UnicodeDecodeError), _from_broken_json),
+    (openai.OpenAIError, from_setup),
 )

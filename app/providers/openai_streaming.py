@@ -11,10 +11,10 @@ import openai
 from app.errors import StepError
 from app.gateway.model import ChatAnswer, ChatRequest
 from app.gateway.ports import OnText
-from app.providers.failures import cut_short
+from app.providers.failures import cut_short, error_object
 from app.providers.openai_answers import CALL_EXTRAS, read_answer, read_body, text_of
 from app.providers.openai_connection import OpenAIConnection
-from app.providers.openai_errors import error_object, from_body, to_step_error
+from app.providers.openai_errors import from_body, to_step_error
 
 CHAT = "/chat/completions"
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
