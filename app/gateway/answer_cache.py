@@ -31,7 +31,11 @@ class RedisAnswerCache:
         except (RedisError, OSError) as error:
             logger.warning("Redis does not answer the cache of answers (%s)", type(error).__name__)
             return None
-        return None if raw is None else dict(json.loads(raw))
+        try:
+            return None if raw is None else dict(json.loads(raw))
+        except (ValueError, TypeError):
+            logger.warning("A kept answer cannot be read and is asked for anew")
+            return None
 
     async def keep(self, key: str, answer: dict[str, Any], ttl_s: float) -> None:
         """Keep an answer for so many seconds."""

@@ -33,6 +33,9 @@ LONGEST_SLEEP_S = 3.0
 """A wait up to this is slept through: it holds a coroutine and no thread, and to park and come back costs more."""
 PARKED_EARLY_S = 2.0
 """Who is parked comes back so much before its turn: parked steps are looked at every two seconds. The rest is slept."""
+LONGEST_ASKED_S = 120.0
+"""Who is asked to wait longer than this goes to another target first, if there is one. The openai SDK draws the same
+line: beyond it, trying again is not waiting but hoping."""
 LATE_S = 0.25
 """Who needed longer from the gate to the vendor, because the ledger was busy, counts from when it is sent."""
 RATE = "rate"
@@ -193,7 +196,8 @@ class Sender:
         else:
             reason = "retired" if blame is Blame.RETIRED else "failures"
             opened = await gate.fail(passage, reason=reason, error=str(error))
-        if not isinstance(error, PersistentError) and not opened:
+        asked_to_go = (error.retry_after_s or 0.0) > LONGEST_ASKED_S
+        if not isinstance(error, PersistentError) and not opened and not asked_to_go:
             raise error
         self.refuse(passage.provider, passage.model)
         return PassedOver(error)

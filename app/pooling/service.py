@@ -146,7 +146,8 @@ class Pooler:
 
     async def _bring_home(self, batch: VendorBatch, results: list[BatchResult]) -> None:
         """Settle every question, then close the batch; done twice, it comes to the same."""
-        by_name = {result.name: result for result in results}
+        # An answer is an answer, though an error of the same name stand before or behind it.
+        by_name = {result.name: result for result in sorted(results, key=lambda one: one.answer is not None)}
         for item in await asyncio.to_thread(self._pool.read_items, batch.batch_id):
             result = by_name.get(item.name)
             if result is not None and result.answer is not None:

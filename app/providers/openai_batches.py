@@ -79,7 +79,7 @@ class OpenAIBatches:
         for file_id in (batch.output_file_id, batch.error_file_id):
             for line in await self._lines(file_id):
                 result = _result(self.name, line)
-                if result is not None:
+                if result is not None and (result.answer is not None or result.name not in results):
                     results[result.name] = result
         total = batch.request_counts.total if batch.request_counts is not None else 0
         if len(results) < total or not results:

@@ -233,3 +233,19 @@ def test_a_file_that_is_no_json_is_not_an_answer(simulator: Simulator) -> None:
     error = fail(simulator, lambda batches: batches.read_results(batch_id))
 
     assert (type(error), error.code) == (TransientError, "unreadable_answer")
+
+
+def test_an_answer_wins_over_an_error_of_the_same_name(simulator: Simulator) -> None:
+    batch_id = submit(simulator, item("a"))
+    assert ended(simulator, batch_id)
+    body = {"choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}]}
+    lines = [
+        {"custom_id": "a", "response": {"status_code": 200, "body": body}},
+        {"custom_id": "a", "response": None, "error": {"code": "batch_expired"}},
+    ]
+    simulator.fault(FILES, method="GET", status=200, body="\n".join(map(json.dumps, lines)), times=None)
+
+    answer = results(simulator, batch_id)["a"].answer
+
+    assert answer is not None
+    assert answer.text == "hello"

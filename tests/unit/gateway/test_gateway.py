@@ -163,6 +163,20 @@ def test_a_request_that_cannot_be_sent_says_nothing_of_the_vendor() -> None:
     assert (world.gate.withdrawn, world.gate.settled, world.statuses) == (1, [], ["failed"])
 
 
+def test_who_is_asked_to_wait_for_long_goes_to_another_model_first() -> None:
+    world = World(broken(retry_after_s=1800), "from the fallback")
+
+    assert world.ask().model == "weak"
+    assert world.asked == ["s1", "w1"]
+
+
+@pytest.mark.parametrize("wait_s", [100, 1800])
+def test_where_there_is_no_other_the_wait_is_the_engine_s(wait_s: float) -> None:
+    error = World(broken(retry_after_s=wait_s)).fail(TransientError, "weak")
+
+    assert error.retry_after_s == wait_s
+
+
 def test_words_are_an_answer_whatever_their_ending_is_called() -> None:
     world = World(ChatAnswer("noon", "tool_calls", "s1", "v", Usage(output_tokens=5)))
 

@@ -224,6 +224,8 @@ def test_kept_answers_expire_in_redis_and_their_loss_is_no_fault(redis_url: str)
             assert await cache.find("k") == {"text": "é"}
             await asyncio.sleep(0.1)
             assert await cache.find("k") is None
+            await client.set("answer:k", "{half an ans")
+            assert await cache.find("k") is None
         async with redis.asyncio.Redis.from_url("redis://127.0.0.1:1/0") as away:
             await RedisAnswerCache(away).keep("k", {}, 1)
             assert await RedisAnswerCache(away).find("k") is None

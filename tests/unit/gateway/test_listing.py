@@ -4,6 +4,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from app.commands.models import print_models
@@ -101,9 +102,10 @@ def test_the_command_prints_every_model_and_what_is_missing() -> None:
     assert "also research_ai, product_ai" in text
 
 
-def test_the_command_says_for_each_model_what_would_serve_it() -> None:
+@pytest.mark.parametrize("key", ["OPENROUTER_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"])
+def test_one_key_serves_all_that_answers_in_words_and_what_serves_the_rest_is_said(key: str) -> None:
     console = Console(width=160, record=True, file=open_nothing())
-    print_models(Settings.from_env({"OPENAI_API_KEY": "k"}), console)
+    print_models(Settings.from_env({key: "k"}), console)
     missing = [line for line in console.export_text().splitlines() if line.startswith("not served")]
     assert missing == ["not served  imagen_4_ultra, veo_3_1: set GOOGLE_AI_API_KEY"]
 

@@ -174,6 +174,15 @@ def test_an_item_that_failed_costs_nothing_unless_the_vendor_may_charge(status: 
     assert world.settled == {"step1": status}
 
 
+def test_an_answer_wins_over_an_error_of_the_same_name() -> None:
+    error = BatchResult(item(1).name, error=marked(TransientError("late")))
+    world = World(EndedBatches({"batch_1": [*brought(1), error]}), SUBMITTED)
+
+    world.make_pass()
+
+    assert world.settled == {"step1": "answered"}
+
+
 def test_an_answer_to_a_question_nobody_asked_is_left_and_one_that_is_missing_is_told() -> None:
     world = World(EndedBatches({"batch_1": [BatchResult("item-99", answer=ANSWER)]}), SUBMITTED)
 
