@@ -14,13 +14,13 @@ from decimal import Decimal
 from typing import Any
 
 from app.errors import LogicalError, PersistentError, ResourceError, StepError, StepParked, TransientError
-from app.gateway.images import ASSET, REFUSAL, MediaParts, name_picture, read_stored, refuse_size
+from app.gateway.images import ASSET, REFUSAL, MediaExchange, name_picture, read_stored, refuse_size
 from app.gateway.media_config import FilmWishes
-from app.gateway.media_model import FilmRequest, FilmState, FilmStatus, MediaCall, Picture, VendorJob
-from app.gateway.media_ports import JobLedger, MediaProvider
+from app.gateway.media_model import FilmRequest, FilmState, FilmStatus, VendorJob
+from app.gateway.media_ports import MediaProvider
 from app.gateway.prices import PieceCost, piece_cost
 from app.gateway.registry import Target
-from app.gateway.sending import PassedOver, Sender, Sending
+from app.gateway.sending import PassedOver, Sending
 
 logger = logging.getLogger(__name__)
 
@@ -36,32 +36,10 @@ LAST_WORD_S = 2.0
 _NOT_FOUND = 404
 
 
-class FilmExchange:
-    """See to one film; it lives as long as one try of its step.
+class FilmExchange(MediaExchange[FilmWishes]):
+    """See to one film; it lives as long as one try of its step."""
 
-    Args:
-        call: what is wished for.
-        wishes: its config.
-        pictures: to begin from.
-        ledger: of this try of the step.
-        parts: vendors, gate and shelf.
-    """
-
-    def __init__(
-        self,
-        call: MediaCall,
-        wishes: FilmWishes,
-        pictures: tuple[Picture, ...],
-        ledger: JobLedger,
-        parts: MediaParts,
-    ) -> None:
-        self._call = call
-        self._wishes = wishes
-        self._pictures = pictures
-        self._ledger = ledger
-        self._parts = parts
-        self._sender = Sender(ledger, parts.doors)
-        self._refusal: PersistentError | None = None
+    _refusal: PersistentError | None = None
 
     async def resume(self) -> tuple[dict[str, Any], Mapping[str, Any]] | None:
         """Go on where an earlier try stood.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from app.errors import LogicalError, PersistentError
 from app.gateway.media_config import ImageWishes
@@ -17,6 +17,7 @@ from app.gateway.sending import Doors, PassedOver, Sender
 
 LARGE = frozenset({"4K", "4k"})
 """Sizes that cost more than others everywhere: they are only asked for where the registry says how much."""
+Wishes = TypeVar("Wishes")
 REFUSAL = "refusal"
 ASSET = "asset"
 
@@ -40,21 +41,21 @@ class MediaParts:
     most_s: float = 3600.0
 
 
-class ImageExchange:
-    """Ask for one image along a route; it lives as long as the wish.
+class MediaExchange(Generic[Wishes]):
+    """One image or film under way.
 
     Args:
         call: what is wished for.
         wishes: its config.
         pictures: to begin from.
-        ledger: of this try of the step, for this image alone.
+        ledger: of this try of the step, for this one alone.
         parts: vendors, gate and shelf.
     """
 
     def __init__(
         self,
         call: MediaCall,
-        wishes: ImageWishes,
+        wishes: Wishes,
         pictures: tuple[Picture, ...],
         ledger: JobLedger,
         parts: MediaParts,
@@ -65,6 +66,10 @@ class ImageExchange:
         self._ledger = ledger
         self._parts = parts
         self._sender = Sender(ledger, parts.doors)
+
+
+class ImageExchange(MediaExchange[ImageWishes]):
+    """Ask for one image along a route; it lives as long as the wish."""
 
     async def replay(self) -> dict[str, Any] | None:
         """Use the image that an earlier try of the step was given; None when there is none."""
