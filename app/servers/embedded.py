@@ -147,7 +147,9 @@ class EmbeddedServer(abc.ABC):
 
     def _wait_until_ready(self, deadline: float) -> None:
         while not self._is_ready():
-            if self._process is not None and self._process.poll() is not None and self.pid is None:
+            if self._process is None and self.pid is None:
+                self._launch()  # the server that we found was on its way out
+            elif self._process is not None and self._process.poll() is not None and self.pid is None:
                 self._launch_failed(deadline)
             if time.monotonic() > deadline:
                 raise StorageAwayError(f"{self.name} is not ready after {START_TIMEOUT_S:.0f} s.\n{self._log_tail()}")

@@ -7,7 +7,9 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,26 @@ def test_a_second_start_adopts_the_server_that_runs(
     started.append(first)
     assert first.start() == second.start()
     assert first.pid == second.pid
+
+
+@BOTH
+def test_a_start_that_finds_a_server_on_its_way_out_starts_it_again(
+    kind: type[EmbeddedServer], tmp_path: Path, started: list[EmbeddedServer]
+) -> None:
+    ending, second = make(kind, tmp_path), make(kind, tmp_path)
+    started += [ending, second]
+    ending.start()
+    pid = ending.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)  # it is there, and answers nobody
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(second.start)
+        time.sleep(0.5)
+        # PostgreSQL's lock outlives a kill until its parent has looked; Redis would answer once more before it ended
+        os.kill(pid, ending.stop_signal if kind is EmbeddedPostgres else signal.SIGKILL)
+        os.kill(pid, signal.SIGCONT)
+        starting.result(40)
+    assert second.pid not in {None, pid}
 
 
 @BOTH
