@@ -79,7 +79,7 @@ def up(*, first_batch: bool) -> None:
     run_system(_settings(), os.environ, first_batch=first_batch)
 
 
-@main.command()
+@main.command(short_help="Become one process of the system, as in the Procfile.")
 @click.argument("name")
 def start(name: str) -> None:
     """Become one process of the system, as the Procfile names it: web, worker-io, worker-learning, beat, flower."""
@@ -88,7 +88,7 @@ def start(name: str) -> None:
     become_program(_settings(), os.environ, name)
 
 
-@main.command()
+@main.command(short_help="Exit with 0 when the running system is well, else with 1.")
 @click.option("--check", help="Look at this one of the checks only: database, broker, workers or beat.")
 @remote
 def healthy(client: SystemClient, check: str | None) -> None:
@@ -100,7 +100,7 @@ def healthy(client: SystemClient, check: str | None) -> None:
         sys.exit(FAILED)
 
 
-@main.command()
+@main.command(short_help="Say what is configured, what answers and what is missing.")
 def doctor() -> None:
     """Say what is configured, what answers and what is missing; exit code 1 when something needed is away."""
     from app.commands.doctor import examine, print_findings
@@ -123,7 +123,7 @@ def settings(*, check: bool) -> None:
     click.echo(f"wrote {SETTINGS_PAGE}")
 
 
-@main.command()
+@main.command(short_help="Bring the database to the newest schema.")
 def migrate() -> None:
     """Bring the database to the newest schema, and give an empty one its first structures."""
     from app.commands.storage import prepare_database, reachable_servers
@@ -187,7 +187,7 @@ def cancel(client: SystemClient, run: str) -> None:
     cancel_run(client, run, _console())
 
 
-@main.command()
+@main.command(short_help="List the models: who serves each, at what price.")
 def models() -> None:
     """List the models: who serves each here, at what price, and what retires."""
     from app.commands.models import print_models
@@ -195,7 +195,7 @@ def models() -> None:
     print_models(_settings(), _console())
 
 
-@main.command()
+@main.command(short_help="Show what routing saved, and at what loss of quality.")
 @click.option("--since", default="400d", show_default=True, help="A number of days such as 30d, or a date.")
 def savings(since: str) -> None:
     """Show what routing chats saved, at what loss of quality, and from how many judged answers that is known."""
@@ -204,7 +204,7 @@ def savings(since: str) -> None:
     print_savings(_settings(), since, _console())
 
 
-@main.command("import-state")
+@main.command("import-state", short_help="Take over the original orchestrator's state file.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def import_state(file: Path) -> None:
     """Take over likes, dates and scores from the original orchestrator's state file."""
@@ -213,7 +213,7 @@ def import_state(file: Path) -> None:
     take_over(_settings(), file, _console())
 
 
-@main.group(invoke_without_command=True)
+@main.group(invoke_without_command=True, short_help="List what was learned, and what it would earn.")
 @click.pass_context
 def scorers(context: click.Context) -> None:
     """List what was learned, and estimate what it would earn; see the commands for more."""

@@ -90,6 +90,12 @@ def test_every_command_says_what_it_does(path: tuple[str, ...]) -> None:
     assert len(result.output.splitlines()[2].strip()) > 10
 
 
+def test_the_list_of_commands_reads_to_its_end_in_a_narrow_terminal() -> None:
+    result = CliRunner().invoke(main, ["--help"], terminal_width=80)
+    assert "savings" in result.output
+    assert "..." not in result.output.partition("Commands:")[2]
+
+
 def test_the_version_is_the_packages() -> None:
     assert CliRunner().invoke(main, ["version"]).output.strip() == __version__
 
