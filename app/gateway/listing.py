@@ -107,7 +107,7 @@ def _list_model(registry: Registry, model: LogicalModel, here: Surroundings) -> 
 
 def _likeliest(model: LogicalModel, today: dt.date) -> Offer:
     """Choose the offer that would serve first if its provider were configured."""
-    return next((offer for offer in model.offers if not offer.retired(today)), model.offers[0])
+    return next((offer for offer in model.offers if not offer.retired(today)), model.offers[0]).priced(today)
 
 
 def _warnings(model: LogicalModel, providers: Collection[str], today: dt.date) -> tuple[str, ...]:

@@ -56,6 +56,11 @@ def test_who_would_serve_a_call_now_is_shown_with_its_prices() -> None:
     assert shown["prices"] == {"in": 1, "out": 2, "cache_write_5m": 1, "cache_write_1h": 1, "cache_read": 1}
 
 
+def test_prices_are_those_of_the_day_also_of_what_nobody_serves_yet() -> None:
+    dear = {**offer("there", "best"), "prices_from": {"2026-11-01": {"in": 5, "out": 6}}}
+    assert listed(registry(a={"offers": [dear]}))["a"].to_json()["prices"]["in"] == 5
+
+
 def test_a_model_nobody_serves_names_what_to_set() -> None:
     shown = listed(registry(a={"offers": [offer("there", "best")]}))["a"].to_json()
     assert (shown["available"], shown["missing"], shown["model"]) == (False, ["THERE_KEY"], "best")
