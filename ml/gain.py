@@ -2,10 +2,11 @@
 
 Symbols: n prompts · g = y_s - y_w, the gain, or what stands in for it (`ml/gain_parts.py`).
 
-The parts are blended twice: by how they did on prompts kept aside by chance (familiar), and by how they did on whole
-topics kept aside (strange). How familiar a prompt's words are decides which blend is believed. Each blend knows its
-error along its values from prompts it had not seen: by prompt for the familiar, by topic for the strange, who err
-together.
+The parts are blended twice: for prompts like those judged (familiar) by how they did on prompts kept aside by chance;
+for strangers by fixed shares, because a dozen topics cannot tell which part travels: learned from them, the shares did
+worse on all of three sets. How familiar a prompt's words and themes are decides which blend is believed. Each blend
+knows its level and its error along its values from prompts it had not seen: by prompt for the familiar, by whole topics
+kept aside for strangers, who err together.
 """
 
 from __future__ import annotations
@@ -23,36 +24,25 @@ from ml.frame import Floats, Ints
 from ml.gain_parts import (
     FOLDS,
     PHRASE_BUCKETS,
+    THEMES,
     Judged,
     Parts,
     Scales,
+    Surface,
     Targets,
     Texts,
-    Trees,
+    directions,
     fit_parts,
+    main_axes,
     pseudo_gains,
 )
 
 TOPICS = 12  # found among the prompts, dealt to FOLDS folds of strangers
 TOPIC_ROUNDS = 25
 HELD = 400.0  # rows' worth of belief that all parts count alike: gains are mostly noise, and so are slopes along them
-HELD_STRANGE = 1.0  # the same as a share of the rows: a dozen topics hardly tell which part travels
-LEAST_SLOPE = 0.5  # of the strange blend
-LEAST_FAMILIAR_SLOPE = 0.25  # an order is kept even where chance hides it; the bounds say what it is worth
-PART_NAMES = ("themes", "words", "words and shape in trees", "themes in trees")  # as `Parts.predict` gives them
-
-
-@dataclass(frozen=True)
-class Hold:
-    """What is believed of a blend before anything is seen.
-
-    Args:
-        rows: worth of belief that all parts count alike.
-        slope: least sum of the weights: topics kept aside may show no slope at all by chance.
-    """
-
-    rows: float
-    slope: float
+LEAST_SLOPE = 0.25  # of it: an order is kept even where chance hides it; the bounds say what it is worth
+FROM_THEMES = 2 / 3  # of what is believed of a stranger; the rest is said by the last part, which knows the shape
+PART_NAMES = ("themes", "words", "words and shape in trees")  # as `Parts.predict` gives them
 
 
 @dataclass(frozen=True)
@@ -72,7 +62,7 @@ class Blend:
     covariance: Floats
 
     @classmethod
-    def fit(cls, parts: Floats, gains: Floats, weight: Floats, group: Ints, hold: Hold) -> Blend:
+    def fit(cls, parts: Floats, gains: Floats, weight: Floats, group: Ints) -> Blend:
         """Weigh the parts by non-negative least squares, held towards all counting alike.
 
         Args:
@@ -80,20 +70,25 @@ class Blend:
             gains: pseudo gains, shape (n,).
             weight: of each prompt.
             group: prompts that err together, shape (n,).
-            hold: what is believed before.
         """
         total = float(weight.sum())
         middle = (weight[:, None] * parts).sum(axis=0) / total
         level = float((weight * gains).sum() / total)
         root = np.sqrt(weight)[:, None]
-        spring = np.sqrt(hold.rows * total / len(weight)) * (parts - middle).std(axis=0).mean() * np.eye(parts.shape[1])
+        spring = np.sqrt(HELD * total / len(weight)) * (parts - middle).std(axis=0).mean() * np.eye(parts.shape[1])
         alike = np.full(parts.shape[1], 1.0 / parts.shape[1])
         left = np.vstack([root * (parts - middle), spring])
         right = np.concatenate([root[:, 0] * (gains - level), spring @ alike])
         weights, _ = nnls(left, right)
         found = float(weights.sum())
-        weights = weights * max(found, hold.slope) / found if found > 0 else alike * hold.slope
-        base = level - float(middle @ weights)
+        weights = weights * max(found, LEAST_SLOPE) / found if found > 0 else alike * LEAST_SLOPE
+        return cls.fixed(weights, parts, gains, weight, group)
+
+    @classmethod
+    def fixed(cls, weights: Floats, parts: Floats, gains: Floats, weight: Floats, group: Ints) -> Blend:
+        """Find the level and the error of parts weighed beforehand; the arguments are as for `fit`."""
+        total = float(weight.sum())
+        base = float((weight * (gains - parts @ weights)).sum() / total)
         values = base + parts @ weights
         centre = float((weight * values).sum() / total)
         return cls(base, weights, centre, _covariance(values - centre, gains - values, weight, group))
@@ -128,19 +123,19 @@ class Gain:
         familiar: the blend for prompts like those learned from.
         strange: the blend for others.
         counts: shape (PHRASE_BUCKETS,), 1 where a phrase was seen at least twice.
-        gate: level and slope of the log odds that a prompt is familiar, along its share of phrases seen.
+        gate: level of the log odds that a prompt is familiar, and slopes along what `_familiar_by` tells.
     """
 
     parts: Parts
     familiar: Blend
     strange: Blend
     counts: Floats
-    gate: tuple[float, float]
+    gate: Floats
 
     def expect(self, texts: Texts) -> tuple[Floats, Floats, Floats]:
         """Give each prompt's (expected gain, standard error, probability of being familiar), each shape (n,)."""
         parts = self.parts.predict(texts)
-        known = expit(self.gate[0] + self.gate[1] * seen_share(texts, self.counts))
+        known = self._known(texts)
         near, far = self.familiar.values(parts), self.strange.values(parts)
         mean = known * near + (1 - known) * far
         variance = known * self.familiar.variance(near) + (1 - known) * self.strange.variance(far)
@@ -150,38 +145,45 @@ class Gain:
     def explain(self, texts: Texts) -> tuple[float, dict[str, float]]:
         """Split the first prompt's expected gain: (base, what each part adds)."""
         told = self.parts.predict(texts)[0]
-        known = float(expit(self.gate[0] + self.gate[1] * seen_share(texts, self.counts))[0])
+        known = float(self._known(texts)[0])
         base = known * self.familiar.base + (1 - known) * self.strange.base
         weights = known * self.familiar.weights + (1 - known) * self.strange.weights
         return base, dict(zip(PART_NAMES, (weights * told).tolist(), strict=False))
 
+    def _known(self, texts: Texts) -> Floats:
+        signs = _familiar_by(texts, self.counts, self.parts.themes(texts))
+        return np.asarray(expit(self.gate[0] + signs @ self.gate[1:]), dtype=np.float64)
+
     def to_json(self) -> dict[str, Any]:
         """Write the gain as JSON."""
-        scales, trees = self.parts.scales, self.parts.trees
+        scales, surface, trees = self.parts.scales, self.parts.surface, self.parts.trees
         return {
             "rarity": artifact.pack(scales.rarity),
             "mean": artifact.pack(scales.mean),
             "spread": artifact.pack(scales.spread),
             "axes": artifact.pack(self.parts.axes),
-            "themes": artifact.pack(self.parts.themes),
+            "landmarks": artifact.pack(surface.landmarks),
+            "pulls": artifact.pack(surface.pulls),
+            "level": surface.level,
             "phrases": artifact.pack(self.parts.phrases),
-            "trees": [] if trees is None else [to_text(trees.shape), to_text(trees.themes)],
+            "trees": None if trees is None else to_text(trees),
             "blends": [_blend_to_json(blend) for blend in (self.familiar, self.strange)],
             "counts": np.packbits(self.counts.astype(bool)).tobytes().hex(),
-            "gate": list(self.gate),
+            "gate": self.gate.tolist(),
         }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Gain:
         """Read what `to_json` wrote."""
         scales = Scales(*(artifact.unpack(value[name]) for name in ("rarity", "mean", "spread")))
-        trees = Trees(*map(from_text, value["trees"])) if value["trees"] else None
-        axes, themes, phrases = (artifact.unpack(value[name]) for name in ("axes", "themes", "phrases"))
-        parts = Parts(scales, axes, themes, phrases, trees)
+        landmarks, pulls = (artifact.unpack(value[name]) for name in ("landmarks", "pulls"))
+        surface = Surface(landmarks, pulls, float(value["level"]))
+        trees = None if value["trees"] is None else from_text(value["trees"])
+        parts = Parts(scales, artifact.unpack(value["axes"]), surface, artifact.unpack(value["phrases"]), trees)
         familiar, strange = (_blend_from_json(blend) for blend in value["blends"])
         bits = np.frombuffer(bytes.fromhex(value["counts"]), dtype=np.uint8)
-        level, slope = map(float, value["gate"])
-        return cls(parts, familiar, strange, np.unpackbits(bits).astype(np.float64), (level, slope))
+        gate = np.array(value["gate"], dtype=np.float64)
+        return cls(parts, familiar, strange, np.unpackbits(bits).astype(np.float64), gate)
 
 
 def _blend_to_json(blend: Blend) -> dict[str, Any]:
@@ -227,33 +229,44 @@ def fit_gain(judged: Judged, *, threads: int = 1, seed: int = 0) -> tuple[Gain, 
     targets = Targets(gains, weight, fold, threads, seed)
     parts, unseen = fit_parts(judged, targets)
     near = unseen.parts(targets)
-    near_seen = np.zeros(len(judged))
-    for number in range(FOLDS):
-        inside, aside = fold != number, fold == number
-        near_seen[aside] = seen_share(judged.texts.take(aside), seen_twice(judged.texts.take(inside)))
-    topic = topics(np.asarray(parts.scales.rare(judged.texts) @ parts.axes), rng)
+    topic = topics(unseen.themes, rng)
     far, far_seen = _as_strangers(judged, Targets(gains, weight, _dealt(topic), threads, seed), near, rng)
     alone = np.arange(len(judged), dtype=np.int64)
-    familiar = Blend.fit(near, gains, weight, alone, Hold(HELD, LEAST_FAMILIAR_SLOPE))
-    strange = Blend.fit(far, gains, weight, topic, Hold(HELD_STRANGE * len(judged), LEAST_SLOPE))
-    gain = Gain(parts, familiar, strange, seen_twice(judged.texts), _gate(near_seen, far_seen))
+    familiar = Blend.fit(near, gains, weight, alone)
+    shares = np.zeros(far.shape[1])
+    shares[0], shares[-1] = FROM_THEMES, 1.0 - FROM_THEMES
+    strange = Blend.fixed(shares, far, gains, weight, topic)
+    gate = _gate(_as_familiar(judged.texts, fold), far_seen)
+    gain = Gain(parts, familiar, strange, seen_twice(judged.texts), gate)
     return gain, Evidence(familiar.values(near), gains, weight)
 
 
+def _as_familiar(texts: Texts, fold: Ints) -> Floats:
+    """Give `_familiar_by` of prompts kept aside by chance, shape (n, 2)."""
+    out = np.zeros((len(texts), 2))
+    for number in range(FOLDS):
+        some, aside = texts.take(fold != number), texts.take(fold == number)
+        scales = Scales.fit(some)
+        themes = np.asarray(scales.rare(aside) @ main_axes(scales.rare(some), THEMES))
+        out[fold == number] = _familiar_by(aside, seen_twice(some), themes)
+    return out
+
+
 def _as_strangers(judged: Judged, targets: Targets, near: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Give what parts say that were fitted without a prompt's topics, and the share of its phrases they had seen."""
-    told, seen = near.copy(), np.zeros(len(judged))
+    """Give what parts say that were fitted without a prompt's topics, and how familiar they found it."""
+    told, seen = near.copy(), np.zeros((len(judged), 2))
     for number in range(FOLDS):
         inside, aside = np.flatnonzero(targets.fold != number), np.flatnonzero(targets.fold == number)
         if not len(aside) or len(inside) < len(judged) // 4:
             continue
-        some = judged.take(inside)
+        some, strangers = judged.take(inside), judged.texts.take(aside)
         again = (rng.permutation(len(inside)) % FOLDS).astype(np.int64)
         taught = Targets(targets.gains[inside], targets.weight[inside], again, targets.threads, targets.seed)
-        parts = fit_parts(some, taught)[0].predict(judged.texts.take(aside))
-        told[aside, : parts.shape[1]] = parts
-        told[aside, parts.shape[1] :] = parts[:, -1:]  # what is left was too little for trees
-        seen[aside] = seen_share(judged.texts.take(aside), seen_twice(some.texts))
+        parts = fit_parts(some, taught)[0]
+        values = parts.predict(strangers)
+        told[aside, : values.shape[1]] = values
+        told[aside, values.shape[1] :] = values[:, -1:]  # what is left was too little for trees
+        seen[aside] = _familiar_by(strangers, seen_twice(some.texts), parts.themes(strangers))
     return told, seen
 
 
@@ -268,22 +281,30 @@ def seen_share(texts: Texts, counts: Floats) -> Floats:
     return np.asarray(((texts.phrases > 0) @ counts) / sizes, dtype=np.float64)
 
 
-def _gate(near: Floats, far: Floats) -> tuple[float, float]:
-    """Learn how familiar a share of known phrases is, from prompts kept aside by chance and with their topic."""
-    shares = np.concatenate([near, far])
+def _familiar_by(texts: Texts, counts: Floats, themes: Floats) -> Floats:
+    """Give the share of phrases seen and how much of each prompt lies along the themes: shape (n, 2).
+
+    The share tells after few prompts; after thousands every place of a phrase is taken and only the themes still tell.
+    """
+    return np.column_stack([seen_share(texts, counts), np.linalg.norm(themes, axis=1)])
+
+
+def _gate(near: Floats, far: Floats) -> Floats:
+    """Learn how familiar a prompt is, from prompts kept aside by chance and with their topic: level and slopes."""
+    signs = np.concatenate([near, far])
     truth = np.concatenate([np.ones(len(near)), np.zeros(len(far))])
 
     def loss(flat: Floats) -> float:
-        odds = flat[0] + flat[1] * shares
-        return float((np.logaddexp(0, odds) - truth * odds).sum() + 0.005 * flat[1] ** 2)
+        odds = flat[0] + signs @ flat[1:]
+        return float((np.logaddexp(0, odds) - truth * odds).sum() + 0.005 * (flat[1:] ** 2).sum())
 
-    found = minimize(loss, np.zeros(2), method="L-BFGS-B", bounds=[(None, None), (0.0, None)])
-    return float(found.x[0]), float(found.x[1])
+    bounds = [(None, None), *[(0.0, None)] * signs.shape[1]]
+    return np.asarray(minimize(loss, np.zeros(len(bounds)), method="L-BFGS-B", bounds=bounds).x, dtype=np.float64)
 
 
 def topics(themes: Floats, rng: np.random.Generator) -> Ints:
     """Group prompts by their themes: shape (n,), places of at most TOPICS groups (spherical k-means)."""
-    places = themes / np.maximum(np.linalg.norm(themes, axis=1, keepdims=True), 1e-9)
+    places = directions(themes)
     centres = places[rng.choice(len(places), min(TOPICS, len(places)), replace=False)]
     group = np.zeros(len(places), dtype=np.int64)
     for _ in range(TOPIC_ROUNDS):

@@ -7,9 +7,9 @@ Usually only the model that served was judged, so g is seen of few prompts or no
 robust pseudo gain: q_s - q_w, corrected by the judged model's surprise over its share of the judgements. Its mean is
 right if either q or the shares are; a prompt judged with both models simply has its g.
 
-A ridge on *themes*, the main axes of the prompts' rarer words, travels best to strange prompts; a ridge on words and
-neighbours knows familiar ones; with enough prompts come boosted trees on that ridge's margins and the text's shape, and
-boosted trees on themes.
+A smooth surface over *themes*, the main axes of the prompts' rarer words, travels best to strange prompts; a ridge on
+words and neighbours knows familiar ones; with enough prompts come boosted trees on that ridge's margins and the text's
+shape.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ CLIP = 3.0  # standard deviations at which the shape stops counting
 FOLDS = 4
 BOOST_FROM = 1_000  # prompts: with fewer, trees follow chance
 THEMES = 40
-THEME_PENALTY = 100.0  # rows' worth: strong, as themes must travel
+LANDMARKS = 400  # prompts that the surface is hung on
+KINSHIP = 1.0  # how fast it fades: exp(-KINSHIP d^2), d the distance between two directions, 0..2
+SURFACE_PENALTY = 30.0  # rows' worth: with a gain's usual noise, a spread of about .1 between unlike prompts
+JITTER = 1e-3  # of the penalty: landmarks may say the same
 PHRASE_PENALTY = 20.0
 FEW_PENALTY = 30.0  # of words, phrases and shape together while there are no trees
 SHAPE_WEIGHT = 0.5  # of the shape beside hashed words
@@ -138,16 +141,53 @@ class Scales:
 
 
 @dataclass(frozen=True)
-class Trees:
-    """The boosted parts: one on margins and shape, one on themes."""
+class Surface:
+    """The gain as a smooth function of where a prompt's themes point: what is akin gains alike.
 
-    shape: lgb.Booster
-    themes: lgb.Booster
+    How much of a prompt the themes cover does not count, only their direction. Prompts of one template share one
+    direction, so however many there are, they say little of others.
 
-    def predict(self, seen: Floats, themes: Floats) -> Floats:
-        """Give both parts' gain, shape (n, 2)."""
-        told = (self.shape.predict(seen, num_threads=1), self.themes.predict(themes, num_threads=1))
-        return np.column_stack([np.asarray(values) for values in told])
+    Args:
+        landmarks: directions, shape (landmarks, themes).
+        pulls: of the landmarks, shape (landmarks,).
+        level: the gain where nothing pulls.
+    """
+
+    landmarks: Floats
+    pulls: Floats
+    level: float
+
+    @classmethod
+    def fit(cls, themes: Floats, gains: Floats, weight: Floats, seed: int) -> Surface:
+        """Fit by penalised least squares, on landmarks drawn by chance.
+
+        Args:
+            themes: shape (n, themes).
+            gains: pseudo gains, shape (n,).
+            weight: of each prompt.
+            seed: of the draw.
+        """
+        drawn = np.random.default_rng(seed).permutation(len(themes))[:LANDMARKS]
+        landmarks = directions(themes[drawn])
+        level = float((weight * gains).sum() / max(1e-9, float(weight.sum())))
+        near, among = _kinship(themes, landmarks), _kinship(themes[drawn], landmarks)
+        bent = (near * weight[:, None]).T @ near + SURFACE_PENALTY * (among + JITTER * np.eye(len(among)))
+        pulls = np.linalg.solve(bent, near.T @ (weight * (gains - level)))
+        return cls(landmarks, np.asarray(pulls, dtype=np.float64), level)
+
+    def values(self, themes: Floats) -> Floats:
+        """Give the gain, shape (n,)."""
+        return np.asarray(_kinship(themes, self.landmarks) @ self.pulls + self.level, dtype=np.float64)
+
+
+def directions(themes: Floats) -> Floats:
+    """Scale rows to length 1; one without themes stays at 0."""
+    return np.asarray(themes / np.maximum(np.linalg.norm(themes, axis=1, keepdims=True), 1e-9), dtype=np.float64)
+
+
+def _kinship(themes: Floats, landmarks: Floats) -> Floats:
+    """Tell how akin prompts are to landmarks, 0..1: shape (n, landmarks)."""
+    return np.asarray(np.exp(2.0 * KINSHIP * (directions(themes) @ landmarks.T - 1.0)), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -157,7 +197,7 @@ class Parts:
     Args:
         scales: of the columns.
         axes: of the themes, shape (WORD_BUCKETS, themes).
-        themes: weights of themes on the gain, shape (themes + 1, 1).
+        surface: of the gain over themes.
         phrases: weights of phrases on gain, y_w and y_s, shape (PHRASE_BUCKETS + 1, 3); without trees, of all
             columns on the gain.
         trees: None while there are few prompts.
@@ -165,19 +205,22 @@ class Parts:
 
     scales: Scales
     axes: Floats
-    themes: Floats
+    surface: Surface
     phrases: Floats
-    trees: Trees | None
+    trees: lgb.Booster | None
 
     def predict(self, texts: Texts) -> Floats:
-        """Give each part's gain: shape (n, 2), with trees (n, 4)."""
-        themes = self.scales.rare(texts) @ self.axes
-        first = predict(themes, self.themes)
+        """Give each part's gain: shape (n, 2), with trees (n, 3)."""
+        first = self.surface.values(self.themes(texts))
         if self.trees is None:
             return np.column_stack([first, predict(self.scales.all(texts), self.phrases)])
         margins = predict(texts.phrases, self.phrases)
-        told = self.trees.predict(np.column_stack([margins, texts.shape]), themes)
+        told = np.asarray(self.trees.predict(np.column_stack([margins, texts.shape]), num_threads=1))
         return np.column_stack([first, margins[:, 0], told])
+
+    def themes(self, texts: Texts) -> Floats:
+        """Give prompts' places along the axes, shape (n, themes)."""
+        return np.asarray(self.scales.rare(texts) @ self.axes, dtype=np.float64)
 
 
 def pseudo_gains(judged: Judged, fold: Ints) -> tuple[Floats, Floats]:
@@ -232,8 +275,7 @@ def fit_parts(judged: Judged, targets: Targets) -> tuple[Parts, Unseen]:
     rare = scales.rare(texts)
     axes = main_axes(rare, THEMES)
     themes = np.asarray(rare @ axes, dtype=np.float64)
-    along = sp.csr_matrix(themes, dtype=np.float32)
-    by_theme = ridge(along, gains, THEME_PENALTY, weight)
+    by_theme = Surface.fit(themes, targets.gains, targets.weight, targets.seed)
     if len(judged) < BOOST_FROM:
         columns = scales.all(texts)
         parts = Parts(scales, axes, by_theme, ridge(columns, gains, FEW_PENALTY, weight), None)
@@ -242,8 +284,7 @@ def fit_parts(judged: Judged, targets: Targets) -> tuple[Parts, Unseen]:
     weights = np.column_stack([weight, judged.known * judged.weight[:, None]])
     told = _aside(texts.phrases, several, PHRASE_PENALTY, weights, targets.fold)
     seen = np.column_stack([told, texts.shape])
-    every = np.arange(len(judged))
-    trees = Trees(targets.grow(seen, every), targets.grow(themes, every))
+    trees = targets.grow(seen, np.arange(len(judged)))
     by_phrase = ridge(texts.phrases, several, PHRASE_PENALTY, weights)
     return Parts(scales, axes, by_theme, by_phrase, trees), Unseen(themes, told, seen)
 
@@ -263,17 +304,16 @@ class Unseen:
     seen: Floats | None
 
     def parts(self, targets: Targets) -> Floats:
-        """Give what each part says of prompts it had not seen: shape (n, 2), with trees (n, 4)."""
-        along = sp.csr_matrix(self.themes, dtype=np.float32)
-        first = _aside(along, targets.gains[:, None], THEME_PENALTY, targets.weight[:, None], targets.fold)
-        if self.seen is None:
-            return np.column_stack([first, self.margins])
-        grown = np.zeros((len(first), 2))
+        """Give what each part says of prompts it had not seen: shape (n, 2), with trees (n, 3)."""
+        first, grown = np.zeros(len(self.themes)), np.zeros(len(self.themes))
         for number in range(FOLDS):
             inside, aside = targets.fold != number, targets.fold == number
-            some = Trees(targets.grow(self.seen, inside), targets.grow(self.themes, inside))
-            grown[aside] = some.predict(self.seen[aside], self.themes[aside])
-        return np.column_stack([first, self.margins[:, :1], grown])
+            taught = (self.themes[inside], targets.gains[inside], targets.weight[inside])
+            first[aside] = Surface.fit(*taught, targets.seed).values(self.themes[aside])
+            if self.seen is not None:
+                grown[aside] = targets.grow(self.seen, inside).predict(self.seen[aside], num_threads=1)
+        told = np.column_stack([first, self.margins[:, 0]])
+        return told if self.seen is None else np.column_stack([told, grown])
 
 
 def _aside(columns: sp.csr_matrix, targets: Floats, penalty: float, weight: Floats, fold: Ints) -> Floats:
