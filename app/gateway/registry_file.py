@@ -31,6 +31,9 @@ RATE_WORDS = {
 BATCH_FACTOR = Decimal("0.5")
 """What Anthropic and OpenAI charge for what a batch answers, November 2026."""
 
+LEAST_CONTEXT = 8192  # tokens of a model of which nothing is known
+NO_PRICES = Prices(Rates())
+
 TRIES = {"transient": 5, "resource": 2, "logical": 3, "persistent": 1, "fatal": 0}
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{2,}")
@@ -63,6 +66,7 @@ def load_registry(document: Any) -> Registry:
         name: Provider(name, reader.variables(value, f"api_keys.{name}"))
         for name, value in reader.mapping(root.get("api_keys"), "api_keys").items()
     }
+    reader.vendor_models(root.get("vendor_models", {}), providers)
     models = {
         name: reader.model(name, reader.mapping(raw, f"models.{name}"), providers)
         for name, raw in reader.mapping(root.get("models"), "models").items()
@@ -75,6 +79,7 @@ def load_registry(document: Any) -> Registry:
         errors=reader.error_handling(root.get("error_handling", {})),
     )
     reader.check_names(models)
+    reader.check_offered()
     if reader.problems:
         raise SettingsError([f"orchestration_config.json: {problem}" for problem in reader.problems])
     return registry
@@ -85,6 +90,8 @@ class _Reader:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
+        self._vendor_models: dict[tuple[str, str], dict[str, Any]] = {}
+        self._offered: set[tuple[str, str]] = set()
 
     def mapping(self, value: Any, place: str) -> Mapping[str, Any]:
         if isinstance(value, dict):
@@ -151,20 +158,38 @@ class _Reader:
             )
         if not isinstance(raw.get("model"), str) or not raw["model"]:
             self.problems.append(f"{place}.model must be the vendor's id")
-        return Offer(
-            provider=str(raw.get("provider")),
-            model=str(raw.get("model")),
-            prices=self._prices(self.mapping(raw.get("prices"), f"{place}.prices"), f"{place}.prices"),
-            context=self._value(raw, "context", place, _whole(1), 8192),
-            retires_on=self._value(raw, "retires_on", place, dt.date.fromisoformat, None),
-            sampling=self._value(raw, "sampling", place, _flag, True),
-            max_tokens_field=self._value(raw, "max_tokens_field", place, str, "max_tokens"),
-            extra=_plain(self.mapping(raw.get("extra", {}), f"{place}.extra")),
-            extra_with_tools=_plain(self.mapping(raw.get("extra_with_tools", {}), f"{place}.extra_with_tools")),
-            cache_marks=self._value(raw, "cache_marks", place, _flag, False),
-            hosts=self._value(raw, "hosts", place, _texts, ()),
-            later_prices=self._later_prices(raw.get("prices_from", {}), f"{place}.prices_from"),
-        )
+        key = (str(raw.get("provider")), str(raw.get("model")))
+        self._offered.add(key)
+        facts = {**self._vendor_models.get(key, {}), **self._facts(raw, place)}
+        if "prices" not in facts:
+            self.problems.append(f"{place}.prices is missing: give it here or in vendor_models.{'.'.join(key)}")
+        return Offer(*key, **{"prices": NO_PRICES, "context": LEAST_CONTEXT, **facts})
+
+    def vendor_models(self, raw: Any, providers: Mapping[str, Provider]) -> None:
+        """Read what is known of vendors' models, whoever offers them; an offer may say otherwise."""
+        for provider, models in self.mapping(raw, "vendor_models").items():
+            if provider not in providers:
+                self.problems.append(f"vendor_models.{provider} is not one of api_keys: {', '.join(providers)}")
+            for model, facts in self.mapping(models, f"vendor_models.{provider}").items():
+                place = f"vendor_models.{provider}.{model}"
+                self._vendor_models[provider, model] = self._facts(self.mapping(facts, place), place)
+
+    def check_offered(self) -> None:
+        """Complain of a vendor's model that nobody offers: a name was written wrongly."""
+        for key in self._vendor_models.keys() - self._offered:
+            self.problems.append(f"vendor_models.{'.'.join(key)} stands in no model's offers")
+
+    def _facts(self, raw: Mapping[str, Any], place: str) -> dict[str, Any]:
+        """Read those facts of an offer that are there."""
+        facts = {key: self._value(raw, key, place, read, None) for key, read in FACTS.items()}
+        for key in ("extra", "extra_with_tools"):
+            if key in raw:
+                facts[key] = _plain(self.mapping(raw[key], f"{place}.{key}"))
+        if raw.get("prices") is not None:
+            facts["prices"] = self._prices(self.mapping(raw["prices"], f"{place}.prices"), f"{place}.prices")
+        if "prices_from" in raw:
+            facts["later_prices"] = self._later_prices(raw["prices_from"], f"{place}.prices_from")
+        return {key: value for key, value in facts.items() if value is not None}
 
     def _later_prices(self, raw: Any, place: str) -> tuple[tuple[dt.date, Prices], ...]:
         days = {}
@@ -304,3 +329,14 @@ def _dollars(value: Any) -> Decimal:
     if isinstance(value, bool) or not amount.is_finite() or amount < 0:
         raise ValueError("must be dollars, 0 or more")
     return amount
+
+
+FACTS: Mapping[str, Callable[[Any], Any]] = {
+    "context": _whole(1),
+    "retires_on": dt.date.fromisoformat,
+    "sampling": _flag,
+    "max_tokens_field": str,
+    "cache_marks": _flag,
+    "hosts": _texts,
+}
+"""How the plain facts of an offer are read."""

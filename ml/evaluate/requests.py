@@ -72,9 +72,10 @@ def read_nine(path: Path, weaker: str = "gemma-2-9b-it", stronger: str = "llama-
 
 def prices(registry: Path = REGISTRY) -> Floats:
     """Give dollars a token: shape (2, 2), a row a model of `MODELS`, columns in and out."""
-    models = json.loads(registry.read_text(encoding="utf-8"))["models"]
-    offers = [models[name]["offers"][0]["prices"] for name in MODELS]
-    return np.array([[offer["in"], offer["out"]] for offer in offers], dtype=np.float64) / MILLION
+    document = json.loads(registry.read_text(encoding="utf-8"))
+    offers = [document["models"][name]["offers"][0] for name in MODELS]
+    found = [document["vendor_models"][offer["provider"]][offer["model"]]["prices"] for offer in offers]
+    return np.array([[one["in"], one["out"]] for one in found], dtype=np.float64) / MILLION
 
 
 def _requests(frame: Frame, good: Floats, group: str, answers: Floats) -> Requests:

@@ -199,6 +199,17 @@ def test_an_unknown_model_is_an_error_that_names_those_there_are() -> None:
         registry.find("gpt-9")
 
 
+def test_what_is_known_of_a_vendors_model_counts_in_every_offer_that_says_nothing_else() -> None:
+    bare = {"provider": "openai", "model": "a1"}
+    written = document(a={"offers": [bare]}, b={"offers": [{**bare, "context": 500, "extra": {"effort": "low"}}]})
+    known = {"prices": {"in": 3, "out": 6}, "context": 1000, "retires_on": "2027-01-31", "extra": {"effort": "none"}}
+    registry = load_registry({**written, "vendor_models": {"openai": {"a1": known}}})
+    [first], [second] = registry.find("a").offers, registry.find("b").offers
+    assert (first.prices.rates.output, first.context, dict(first.extra)) == (Decimal(6), 1000, {"effort": "none"})
+    assert first.retires_on == second.retires_on == dt.date(2027, 1, 31)
+    assert (second.prices, second.context, dict(second.extra)) == (first.prices, 500, {"effort": "low"})
+
+
 GOOD = document(a={"offers": [offer("openai", "a1")], "aliases": ["b"]})
 
 
@@ -214,6 +225,9 @@ GOOD = document(a={"offers": [offer("openai", "a1")], "aliases": ["b"]})
         (["models", "a", "offers", 0, "prices"], None, "prices"),
         (["models", "a", "offers", 0, "retires_on"], "soon", "retires_on"),
         (["models", "a", "offers", 0, "prices_from"], {"soon": {"in": 1, "out": 1}}, "prices_from.soon must be a day"),
+        (["vendor_models"], {"openai": {"a1": {"context": 0}}}, "vendor_models.openai.a1.context"),
+        (["vendor_models"], {"openai": {"a2": {}}}, "vendor_models.openai.a2 stands in no model's offers"),
+        (["vendor_models"], {"nobody": {}}, "vendor_models.nobody"),
         (["models", "a", "temperature"], 3, "from 0 to 2"),
         (["models", "a", "max_tokens"], 0, "1 or more"),
         (["models", "a", "fallbacks"], ["ghost"], "ghost"),
