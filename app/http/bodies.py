@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]  # it ships no types
 
 from app.errors import MalformedError, TooLargeError, UnsupportedMediaError
 
@@ -52,12 +53,18 @@ def read_whole(request: Request) -> bytes:
 
     Raises:
         TooLargeError: over `BODY_LENGTH_MAX`, whether it says so or not.
+        MalformedError: it ended before it should, or its pieces are not what HTTP wants.
     """
-    # Kept as bytes: for a form type werkzeug would parse the stream instead.
     said = request.content_length or 0
-    raw = b"" if said > BODY_LENGTH_MAX else request.get_data(cache=True, parse_form_data=False)
+    try:
+        # Kept as bytes: for a form type werkzeug would parse the stream instead.
+        raw = b"" if said > BODY_LENGTH_MAX else request.get_data(cache=True, parse_form_data=False)
+    except (ParseException, OSError):  # a chunk that is none, or a caller who is gone
+        raise MalformedError("The body cannot be read to its end.") from None
     if max(said, len(raw)) > BODY_LENGTH_MAX:
         raise TooLargeError(f"The body is larger than {BODY_LENGTH_MAX} bytes.")
+    if len(raw) < said:
+        raise MalformedError(f"The body ended after {len(raw)} of {said} bytes.")
     return raw
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 
 import pytest
+from gunicorn.http.errors import InvalidChunkSize  # type: ignore[import-untyped]  # it ships no types
 from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder
@@ -101,3 +103,19 @@ def test_an_empty_body_is_an_empty_object_whatever_its_type() -> None:
 def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
     with pytest.raises(TooLargeError):
         read_json(request(b" " * (BODY_LENGTH_MAX + 1), "application/json"), tolerant=True)
+
+
+class _Breaking(io.RawIOBase):
+    """A body whose chunks are none."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise InvalidChunkSize(size)
+
+
+@pytest.mark.parametrize(
+    ("stream", "length"), [(io.BytesIO(b'{"message": "x"}'), "50"), (_Breaking(), None)], ids=["cut", "broken"]
+)
+def test_a_body_that_does_not_come_whole_is_refused(stream: io.IOBase, length: str | None) -> None:
+    environ = {"REQUEST_METHOD": "POST", "wsgi.input": stream, "wsgi.input_terminated": True, "CONTENT_LENGTH": length}
+    with pytest.raises(MalformedError):
+        read_json(Request({name: value for name, value in environ.items() if value is not None}), tolerant=True)
