@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -9,21 +10,19 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
-from jsonschema.validators import extend
-from referencing import Registry as References
 from referencing.exceptions import Unresolvable
+
+from app.gateway.schema_checks import TooMuchWorkError, iterate_errors
 
 MOST_SCHEMA_BYTES = 65_536
 MOST_SCHEMA_DEPTH = 32
 MOST_COMPLAINTS = 5
 MOST_COMPLAINT_CHARACTERS = 300
+MOST_ERRORS = 100  # looked at, to show those first that stand first in the answer
 FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n\s*```", re.DOTALL)
-
-# A pattern comes from whoever wrote the schema, and Python's engine can take for ever on a bad one: the vendors check
-# patterns, we do not.
-_Validator: Any = extend(  # type: ignore[no-untyped-call]
-    Draft202012Validator, {"pattern": None, "patternProperties": None}
-)
+UNCHECKED = ("patternProperties", "unevaluatedProperties", "unevaluatedItems", "$dynamicRef")
+"""What no vendor takes and we do not apply. `pattern` they take, and check themselves."""
+SAMPLES: tuple[Any, ...] = ({}, [], "", 0, None)
 
 
 def schema_problem(schema: Any) -> str:
@@ -33,18 +32,8 @@ def schema_problem(schema: Any) -> str:
     """
     if not isinstance(schema, Mapping):
         return "must be a JSON schema (an object)"
-    written = json.dumps(schema, default=str)
-    if len(written) > MOST_SCHEMA_BYTES:
-        return f"is larger than {MOST_SCHEMA_BYTES} bytes"
-    if _depth(schema) > MOST_SCHEMA_DEPTH:
-        return f"is nested deeper than {MOST_SCHEMA_DEPTH} levels"
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        return f"is not a JSON schema: {error.message[:MOST_COMPLAINT_CHARACTERS]}"
-    if any(not reference.startswith("#") for reference in _references(schema)):
-        return "may refer only to its own parts (#/…)"
-    return ""
+    checks = (_find_excess, _find_nonsense, _find_unsupported, _find_endless)
+    return next(filter(None, (check(schema) for check in checks)), "")
 
 
 def read_structured(text: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
@@ -65,14 +54,14 @@ def read_structured(text: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
         return None, "it is not JSON: it is nested too deeply"
     try:
         problems = sorted(
-            _Validator(schema, registry=References()).iter_errors(value),
+            itertools.islice(iterate_errors(schema, value), MOST_ERRORS),
             key=lambda one: list(map(str, one.absolute_path)),
         )
         complaints = [
             f"{one.json_path}: {one.message[:MOST_COMPLAINT_CHARACTERS]}" for one in problems[:MOST_COMPLAINTS]
         ]
-    except (Unresolvable, RecursionError) as error:
-        return None, f"the schema cannot be applied: {type(error).__name__}"
+    except (Unresolvable, RecursionError, TooMuchWorkError) as error:
+        return None, f"the schema cannot be applied: {_reason(error)}"
     return (None, "; ".join(complaints)) if complaints else (value, "")
 
 
@@ -120,3 +109,56 @@ def _references(value: Any) -> list[str]:
         return []
     own = [str(value[key]) for key in ("$ref", "$dynamicRef") if isinstance(value.get(key), str)]
     return own + [reference for item in value.values() for reference in _references(item)]
+
+
+def _find_excess(schema: Mapping[str, Any]) -> str:
+    if len(json.dumps(schema, default=str)) > MOST_SCHEMA_BYTES:
+        return f"is larger than {MOST_SCHEMA_BYTES} bytes"
+    return f"is nested deeper than {MOST_SCHEMA_DEPTH} levels" if _depth(schema) > MOST_SCHEMA_DEPTH else ""
+
+
+def _find_nonsense(schema: Mapping[str, Any]) -> str:
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        return f"is not a JSON schema: {error.message[:MOST_COMPLAINT_CHARACTERS]}"
+    return ""
+
+
+def _find_unsupported(schema: Mapping[str, Any]) -> str:
+    if any(not reference.startswith("#") for reference in _references(schema)):
+        return "may refer only to its own parts (#/…)"
+    unchecked = _unchecked(schema)
+    return f"uses {unchecked}, which is not supported" if unchecked else ""
+
+
+def _find_endless(schema: Mapping[str, Any]) -> str:
+    try:
+        for sample in SAMPLES:
+            next(iterate_errors(schema, sample), None)
+    except (Unresolvable, RecursionError, TooMuchWorkError) as error:
+        return f"cannot be applied: {_reason(error)}"
+    return ""
+
+
+def _unchecked(value: Any, *, names: bool = False) -> str:
+    """Find a keyword that is not applied; keys that name properties or parts are no keywords."""
+    if isinstance(value, list):
+        return next(filter(None, map(_unchecked, value)), "")
+    if not isinstance(value, Mapping):
+        return ""
+    if not names:
+        found = next((key for key in UNCHECKED if key in value), "")
+        if found:
+            return found
+    inner = (_unchecked(item, names=not names and key in _NAMING) for key, item in value.items())
+    return next(filter(None, inner), "")
+
+
+_NAMING = {"properties", "$defs", "definitions", "dependentSchemas"}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it refers to itself without end"
+    return str(error) if isinstance(error, TooMuchWorkError) else "it refers to a part that it does not have"

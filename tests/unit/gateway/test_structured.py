@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from app.gateway.structured import is_strict, read_structured, schema_problem
 
@@ -126,3 +128,70 @@ def test_what_is_nested_without_end_is_a_complaint(around: str) -> None:
     deep = '{"a": ' * 100_000 + "1" + "}" * 100_000
 
     assert "nested too deeply" in read_structured(around.format(deep), {"type": "object"})[1]
+
+
+def doubled(levels: int) -> dict[str, Any]:
+    """A small schema that refers to each of its parts twice, and so to the last one without end."""
+    parts = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(levels)}
+    return {"$defs": {**parts, f"d{levels}": {}}, "$ref": "#/$defs/d0"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        (doubled(40), "takes too long"),
+        ({"properties": {"x": doubled(3)["$defs"]["d0"]}, "$defs": doubled(40)["$defs"]}, ""),
+        ({"$ref": "#"}, "refers to itself"),
+        ({"$ref": "#/$defs/ghost"}, "does not have"),
+        ({"patternProperties": {"^(a+)+$": {}}, "additionalProperties": False}, "patternProperties"),
+        ({"properties": {"x": {"unevaluatedProperties": False}}}, "unevaluatedProperties"),
+        ({"properties": {"patternProperties": {"type": "string"}}}, ""),
+    ],
+)
+def test_a_schema_that_cannot_be_applied_in_time_is_refused_before_anything_is_paid(schema: Any, problem: str) -> None:
+    found = schema_problem(schema)
+    assert problem in found
+    assert bool(found) == bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"properties": {"x": {"$ref": "#/$defs/d0"}}, "$defs": doubled(40)["$defs"]}, {"x": 1}),
+        ({"x-hidden": {"patternProperties": {"^(a+)+$": {}}}, "$ref": "#/x-hidden"}, {"a" * 40 + "!": 1}),
+        ({"x-hidden": {"patternProperties": {"^(a+)+$": {}}, "additionalProperties": False}, "$ref": "#/x-hidden"},
+         {"a" * 40 + "!": 1}),
+        ({"properties": {"x": {"$schema": "https://json-schema.org/draft/2020-12/schema", "pattern": "^(a+)+$"}}},
+         {"x": "a" * 40 + "!"}),
+        ({"items": {"uniqueItems": True}}, [[{"n": n} for n in range(20_000)]]),
+        ({"items": {"anyOf": [{"enum": list(range(5_000))}] * 5}}, [-1] * 5_000),
+    ],
+    ids=["references", "patterns", "other keys", "a dialect", "unique", "choices"],
+)  # fmt: skip
+def test_no_schema_holds_a_worker_whatever_is_answered(schema: Any, said: Any) -> None:
+    begun = time.process_time()
+    read_structured(json.dumps(said), schema)
+    assert time.process_time() - begun < 5  # unbounded, each took minutes or for ever
+
+
+def test_the_bounded_checks_agree_with_the_librarys_where_those_end() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "array", "uniqueItems": True, "items": {"enum": [1, 2, 3]}}, "b": {"const": "x"}},
+        "additionalProperties": {"type": "integer"},
+    }
+    good: tuple[Any, ...] = ({}, {"a": [1, 2]}, {"c": 1})
+    bad: tuple[Any, ...] = ({"a": [1, 1]}, {"a": [4]}, {"b": "y"}, {"c": "1"}, {"a": 1}, [])
+        {},
+        {"a": [1, 2]},
+        {"a": [1, 1]},
+        {"a": [4]},
+        {"b": "y"},
+        {"c": 1},
+        {"c": "1"},
+        {"a": 1},
+        [],
+    )
+    for said in (*good, *bad):
+        assert (read_structured(json.dumps(said), schema)[1] == "") == Draft202012Validator(schema).is_valid(said)
+    assert all(read_structured(json.dumps(said), schema)[1] for said in bad)
