@@ -182,16 +182,6 @@ def test_the_bounded_checks_agree_with_the_librarys_where_those_end() -> None:
     }
     good: tuple[Any, ...] = ({}, {"a": [1, 2]}, {"c": 1})
     bad: tuple[Any, ...] = ({"a": [1, 1]}, {"a": [4]}, {"b": "y"}, {"c": "1"}, {"a": 1}, [])
-        {},
-        {"a": [1, 2]},
-        {"a": [1, 1]},
-        {"a": [4]},
-        {"b": "y"},
-        {"c": 1},
-        {"c": "1"},
-        {"a": 1},
-        [],
-    )
     for said in (*good, *bad):
         assert (read_structured(json.dumps(said), schema)[1] == "") == Draft202012Validator(schema).is_valid(said)
     assert all(read_structured(json.dumps(said), schema)[1] for said in bad)
