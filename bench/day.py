@@ -34,7 +34,7 @@ from ml.errors import LearningError
 from ml.evaluate.requests import MODELS, Requests, read_nine, read_routellm, read_thinking
 from ml.frame import Floats
 from ml.metrics import interval
-from ml.route import HOLDOUT_SHARE, Loss, Per, RouteScorer, is_held_out
+from ml.route import FAMILIAR, HOLDOUT_SHARE, Loss, Per, RouteScorer, is_held_out
 
 WEAKER, STRONGER = MODELS
 DAY = 1_000
@@ -186,10 +186,12 @@ class Lived:
         outcomes: by dial.
         curves: shape (shares, 2) of dollars and correctness, by what is moved first, whatever the evidence says: what
             loses least for what it saves, and for comparison what loses least, and what saves most.
+        strange: share of the requests that look unlike what was judged: such must keep within the dial by themselves.
     """
 
     outcomes: dict[str, Outcome]
     curves: dict[str, Floats]
+    strange: float
 
 
 RATE, LOSS, SAVING = "least loss for what it saves first", "least loss first", "most saved first"
@@ -204,7 +206,8 @@ def live(day: Day, policy: str, count: int, *, costs: bool = True) -> Lived:
     orders = {RATE: [loss.rate for loss in losses]}
     if costs:
         orders |= {LOSS: [loss.mean for loss in losses], SAVING: [-loss.saving for loss in losses]}
-    return Lived(out, {name: curve(day.today, np.array(order)) for name, order in orders.items()})
+    strange = float(np.mean([loss.familiar < FAMILIAR for loss in losses]))
+    return Lived(out, {name: curve(day.today, np.array(order)) for name, order in orders.items()}, strange)
 
 
 def curve(today: Requests, rate: Floats) -> Floats:
@@ -251,6 +254,7 @@ def report(policy: str, count: int, days: Sequence[Lived]) -> list[str]:
         lines.append(f"  {name:14}" + "".join(f"{spelled(values):26}" for values in cells) + str(beyond))
     if policy == "served":
         return lines
+    lines.append(f"  held for strangers: {spelled([day.strange for day in days])} of the requests")
     for place, share in enumerate(SHARES):
         pair = ([day.curves[RATE][place, column] for day in days] for column in range(2))
         lines.append(f"  {f'curve {share:.0%}':14}" + "".join(f"{spelled(values):26}" for values in pair))
