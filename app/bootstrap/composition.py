@@ -21,9 +21,8 @@ from app.gateway.media_config import foreseen_pieces
 from app.gateway.service import utc_today
 from app.health import Health
 from app.housekeeping import Housekeeping
+from app.learning.answers import answer_training
 from app.learning.assignment_training import KIND as ASSIGNMENT_TRAINING
-from app.learning.assignment_training import answer_assignment_training
-from app.learning.lesson_training import answer_lesson_training
 from app.pooling.store import delete_old_batches
 from app.providers.assembly import SUPPORTED
 from app.runs.answers import answer_template
@@ -205,7 +204,7 @@ def build(settings: Settings) -> Application:
     application.answers.register("daily_batch", answer_daily_batch)
     application.answers.register("manual_generation", answer_manual_generation)
     application.answers.register("learning_cycle", answer_learning_cycle)
-    application.answers.register(ASSIGNMENT_TRAINING, answer_assignment_training)
+    application.answers.register(ASSIGNMENT_TRAINING, answer_training)
     application.answers.register(CHAT, answer_chat)
     application.answers.register(WARM_UP_KIND, answer_warm_up)
     application.chat_agents.register(application.handlers)
@@ -222,7 +221,7 @@ def build(settings: Settings) -> Application:
     application.assignment_training.register(application.handlers, settings.studio.train_timeout_s)
     for training in application.chat_trainings:
         training.register(application.handlers, settings.studio.train_timeout_s)
-        application.answers.register(training.course.kind, answer_lesson_training)
+        application.answers.register(training.course.kind, answer_training)
     for name in settings.engine.extensions:
         importlib.import_module(name).register(application.handlers)
     return application

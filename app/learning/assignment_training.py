@@ -16,11 +16,10 @@ from app.assignments.ports import MlStatus
 from app.assignments.store import PgAssignmentStore
 from app.errors import PersistentError, TransientError
 from app.learning.assignment import ASSIGNMENT, build_rows, check_enough
-from app.learning.model import Version
 from app.learning.ports import LibraryMissingError, TooFewSamplesError
 from app.learning.preference import FEWEST_SAMPLES
 from app.learning.service import ScorerRegistry
-from app.runs.model import RunRequest, RunStatus, RunView, Started
+from app.runs.model import RunRequest, RunStatus, Started
 from app.runs.ports import Handler, HandlerCatalog, StepContext
 from app.workflows.catalog import Catalog
 from app.workflows.grammar import parse_workflow
@@ -149,7 +148,7 @@ class AssignmentTraining:
     def _train(self, ctx: StepContext) -> dict[str, Any]:
         known = self._registry.trained_by(ASSIGNMENT, ctx.run_id)
         if known is not None:
-            return _describe(known)
+            return known.outcome
         with self._store.transaction() as connection:
             # First the counter: feedback that comes in between is learned from now and counts for the next.
             state = self._store.read_training(connection)
@@ -165,7 +164,7 @@ class AssignmentTraining:
             return {"status": "skipped", "reason": error.message, "metrics": None}
         if version is None:
             raise _over()
-        return _describe(version)
+        return version.outcome
 
     def _hold(self, connection: Connection, run_id: str, used: int) -> bool:
         """Take what was used from the counter, once; whether this run may keep its version."""
@@ -186,23 +185,6 @@ def build_training() -> Workflow:
     document = [{"type": "linear", "tasks": [{"id": "train", "agent": TRAIN, "output_variable": "training"}]}]
     catalog = Catalog(models=frozenset(), agents=frozenset({TRAIN}), tools=frozenset(), addons=frozenset())
     return parse_workflow(document, {}, catalog=catalog)
-
-
-def answer_assignment_training(view: RunView) -> dict[str, Any]:
-    """Shape what `GET /runs/{id}` shows of a training that has ended."""
-    outcome = view.variables.get("training")
-    if isinstance(outcome, dict):
-        return outcome
-    return {"status": "failed", "reason": "The training did not end well; the run's step shows why.", "metrics": None}
-
-
-def _describe(version: Version) -> dict[str, Any]:
-    return {
-        "status": "kept_previous" if version.status == "kept" else "trained",
-        "reason": version.reason,
-        "metrics": version.metrics,
-        "version": version.name,
-    }
 
 
 def _over() -> PersistentError:

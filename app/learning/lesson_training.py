@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from app.learning.assignment_training import Runs
-    from app.learning.model import TrainingRows, Version
+    from app.learning.model import TrainingRows
     from app.learning.service import ScorerRegistry
-    from app.runs.model import RunView
     from app.runs.ports import HandlerCatalog, StepContext
     from app.workflows.model import Workflow
 
@@ -141,7 +140,7 @@ class LessonTraining:
     def _train(self, ctx: StepContext) -> dict[str, Any]:
         known = self._registry.trained_by(self.course.scorer, ctx.run_id)
         if known is not None:
-            return _describe(known)
+            return known.outcome
         with self._lessons.engine.begin() as connection:
             self._refuse_over(connection, ctx.run_id)
             data = self._lessons.read(connection)
@@ -154,7 +153,7 @@ class LessonTraining:
             return {"status": "skipped", "reason": error.message, "metrics": None}
         if version is None:
             raise self._over()
-        return _describe(version)
+        return version.outcome
 
     def _refuse_over(self, connection: sa.Connection, run_id: str) -> None:
         if not self._is_newest(connection, run_id):
@@ -177,20 +176,3 @@ class LessonTraining:
         """Add the step to the installation's."""
         purpose = f"Trains the {self.course.scorer} scorer on chats"
         catalog.agent(Handler(self.course.step, self.train, timeout_s, purpose))
-
-
-def answer_lesson_training(view: RunView) -> dict[str, Any]:
-    """Shape what `GET /runs/{id}` shows of a training that has ended."""
-    outcome = view.variables.get("training")
-    if isinstance(outcome, dict):
-        return outcome
-    return {"status": "failed", "reason": "The training did not end well; the run's step shows why.", "metrics": None}
-
-
-def _describe(version: Version) -> dict[str, Any]:
-    return {
-        "status": "kept_previous" if version.status == "kept" else "trained",
-        "reason": version.reason,
-        "metrics": version.metrics,
-        "version": version.name,
-    }

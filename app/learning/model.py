@@ -91,3 +91,13 @@ class Version:
     def name(self) -> str:
         """What scores call it."""
         return f"{self.scorer}-{self.number}"
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """What is said of the training that made it."""
+        return {
+            "status": "kept_previous" if self.status == "kept" else "trained",
+            "reason": self.reason,
+            "metrics": self.metrics,
+            "version": self.name,
+        }

@@ -11,7 +11,7 @@ import sqlalchemy.exc
 
 from app.errors import PersistentError, StepError, TransientError
 from app.learning.giving_way import give_way
-from app.learning.model import TrainingRows, Version
+from app.learning.model import TrainingRows
 from app.learning.ports import LibraryMissingError, TooFewSamplesError
 from app.learning.preference import PREFERENCE
 from app.learning.service import ScorerRegistry
@@ -108,7 +108,7 @@ class LearningAgents:
                 return {"status": "skipped", "reason": error.message, "metrics": None, "problem": error.message}
         if known is None:
             raise _over()
-        return _describe(known)
+        return known.outcome
 
     def _examples(self) -> TrainingRows:
         structures = self._store.catalogue.all_structures()
@@ -271,16 +271,6 @@ def _explain(step: StepSummary) -> str:
         "an internal fault; the run's steps show it." if internal else str(error.get("message") or "no reason given.")
     )
     return f"{_TITLES[step.key]}: {words}"
-
-
-def _describe(version: Version) -> dict[str, Any]:
-    promoted = version.status != "kept"
-    return {
-        "status": "trained" if promoted else "kept_previous",
-        "reason": version.reason,
-        "metrics": version.metrics,
-        "version": version.name,
-    }
 
 
 def _over() -> PersistentError:
