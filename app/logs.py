@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s%(about)s"
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 _ABOUT: ContextVar[dict[str, str] | None] = ContextVar("batuta_log_about", default=None)
 
 
@@ -56,6 +58,11 @@ class TextFormatter(logging.Formatter):
         facts = " ".join(f"{name}={fact}" for name, fact in (_ABOUT.get() or {}).items())
         record.about = f" [{facts}]" if facts else ""
         return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
+        """Write the message on one line, whoever's words are in it: no line of ours can be forged in them."""
+        record.message = _CONTROL.sub(lambda found: repr(found[0])[1:-1], record.message)
+        return super().formatMessage(record)
 
 
 class JsonFormatter(logging.Formatter):

@@ -208,7 +208,7 @@ def brief(error: BaseException) -> str:
 
 def quoted(words: str) -> str:
     """Give a vendor's words as callers may read them: not too long, no key in them, and no address but public ones."""
-    text = words[: 4 * LONGEST_MESSAGE]
+    text = " ".join(words[: 4 * LONGEST_MESSAGE].split())
     for pattern, instead in _HIDDEN:
         text = pattern.sub(instead, text)
     return text[:LONGEST_MESSAGE]

@@ -15,7 +15,7 @@ from openai.types.chat import ChatCompletion
 
 from app.errors import FatalError, LogicalError, PersistentError, ResourceError, StepError, TransientError
 from app.gateway.model import Blame
-from app.providers.failures import retry_after_s
+from app.providers.failures import quoted, retry_after_s
 from app.providers.openai_errors import from_body, from_status, to_step_error
 
 REQUEST = httpx2.Request("POST", "http://vendor/v1/chat/completions")
@@ -257,3 +257,7 @@ def test_what_a_vendor_says_is_told_without_keys_and_addresses_of_ours(said: str
 )
 def test_what_a_vendor_says_otherwise_is_told_as_it_is(said: str) -> None:
     assert str(from_status("openai", 400, {"message": said, "code": "bad"}, {})).endswith(said)
+
+
+def test_a_vendors_words_come_as_one_line() -> None:
+    assert quoted("no\r\n2026-11-20 INFO app: all is well") == "no 2026-11-20 INFO app: all is well"
