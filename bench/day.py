@@ -34,7 +34,8 @@ from ml.errors import LearningError
 from ml.evaluate.requests import MODELS, Requests, read_nine, read_routellm, read_thinking
 from ml.frame import Floats
 from ml.metrics import interval
-from ml.route import FAMILIAR, HOLDOUT_SHARE, Loss, Per, RouteScorer, is_held_out
+from ml.route import HOLDOUT_SHARE, Loss, Per, RouteScorer, is_held_out
+from ml.route_pair import FAMILIAR
 
 WEAKER, STRONGER = MODELS
 DAY = 1_000

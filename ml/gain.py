@@ -151,8 +151,7 @@ class Gain:
         return base, dict(zip(PART_NAMES, (weights * told).tolist(), strict=False))
 
     def _known(self, texts: Texts) -> Floats:
-        signs = _familiar_by(texts, self.counts, self.parts.themes(texts))
-        return np.asarray(expit(self.gate[0] + signs @ self.gate[1:]), dtype=np.float64)
+        return _through(self.gate, _familiar_by(texts, self.counts, self.parts.themes(texts)))
 
     def to_json(self) -> dict[str, Any]:
         """Write the gain as JSON."""
@@ -208,11 +207,13 @@ class Evidence:
         expected: gain.
         gains: as judged, or what stands in for it.
         weight: of each prompt.
+        familiar: probability that it is like the others, as it looked before it was seen.
     """
 
     expected: Floats
     gains: Floats
     weight: Floats
+    familiar: Floats
 
 
 def fit_gain(judged: Judged, *, threads: int = 1, seed: int = 0) -> tuple[Gain, Evidence]:
@@ -236,9 +237,10 @@ def fit_gain(judged: Judged, *, threads: int = 1, seed: int = 0) -> tuple[Gain, 
     shares = np.zeros(far.shape[1])
     shares[0], shares[-1] = FROM_THEMES, 1.0 - FROM_THEMES
     strange = Blend.fixed(shares, far, gains, weight, topic)
-    gate = _gate(_as_familiar(judged.texts, fold), far_seen)
+    near_seen = _as_familiar(judged.texts, fold)
+    gate = _gate(near_seen, far_seen)
     gain = Gain(parts, familiar, strange, seen_twice(judged.texts), gate)
-    return gain, Evidence(familiar.values(near), gains, weight)
+    return gain, Evidence(familiar.values(near), gains, weight, _through(gate, near_seen))
 
 
 def _as_familiar(texts: Texts, fold: Ints) -> Floats:
@@ -300,6 +302,11 @@ def _gate(near: Floats, far: Floats) -> Floats:
 
     bounds = [(None, None), *[(0.0, None)] * signs.shape[1]]
     return np.asarray(minimize(loss, np.zeros(len(bounds)), method="L-BFGS-B", bounds=bounds).x, dtype=np.float64)
+
+
+def _through(gate: Floats, signs: Floats) -> Floats:
+    """Give the probability of being familiar, shape (n,), by what `_familiar_by` tells."""
+    return np.asarray(expit(gate[0] + signs @ gate[1:]), dtype=np.float64)
 
 
 def topics(themes: Floats, rng: np.random.Generator) -> Ints:

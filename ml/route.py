@@ -32,13 +32,12 @@ from ml.gain import Evidence
 from ml.gain_parts import Judged, Texts
 from ml.metrics import calibration_bins, interval, recovered_gap
 from ml.preference import Explanation
-from ml.route_pair import CERTAINTY, FEWEST, FEWEST_EACH, Pair, rates, savings
+from ml.route_pair import CERTAINTY, FAMILIAR, FEWEST, FEWEST_EACH, Pair, rates, savings
 
 Per = Literal["request", "traffic"]
 
 MAX_LOSS = 0.02
 HOLDOUT_SHARE = 0.03  # of requests that go to the strongest all the same, so that the loss is measured
-FAMILIAR = 0.5  # a prompt less familiar than this must be within bounds by itself
 
 
 @dataclass(frozen=True)
@@ -215,10 +214,13 @@ class RouteScorer:
         """Say why the weaker of two models may not take a prompt of this loss; "" when it may."""
         if loss.reason:
             return loss.reason
-        if loss.upper <= max_loss:
+        alone = per == "request" or loss.familiar < FAMILIAR
+        # What is strange is not in the bound of all traffic: it may lose nothing, unless everything may be lost.
+        most = 0.0 if alone and per == "traffic" and max_loss < 1 else max_loss
+        if loss.upper <= most:
             return ""
-        if per == "request" or loss.familiar < FAMILIAR:
-            return f"{key[0]} may lose up to {loss.upper:.3f} on it, allowed is {max_loss:.3f}"
+        if alone:
+            return f"{key[0]} may lose up to {loss.upper:.3f} on it, allowed is {most:.3f}"
         allowed = self.pairs[key].allowed(max_loss, loss.saving)
         if loss.mean <= allowed:
             return ""

@@ -20,6 +20,7 @@ from ml.gain_parts import Judged
 FEWEST = 300  # judged outcomes of two models together
 FEWEST_EACH = 60  # of either: a comparison is as good as its rarer side
 CERTAINTY = 1.28  # standard errors: nine upper bounds in ten hold
+FAMILIAR = 0.5  # a prompt less familiar than this is strange: it is left out of the bound, and moves by itself only
 CUTS = 64  # places at which the loss of moving everything below is kept
 LEAST_SAVING = 0.05  # of the average prompt's: what saves less, or nothing, counts as this
 
@@ -32,7 +33,8 @@ class Pair:
         judged: outcomes of the weaker and of the stronger one.
         difference: overall, strong less weak, each over its own prompts.
         gain: None with too few outcomes.
-        cuts: shape (m, 2), rising: rate up to which all is moved, upper bound of the loss over all traffic.
+        cuts: shape (m, 2), rising: rate up to which all is moved, upper bound of what the familiar
+            then lose, as a share of all traffic.
         usual_usd: what moving the average prompt saves; 0 where that is unknown.
     """
 
@@ -104,11 +106,11 @@ def rates(loss: Floats, saving: Floats) -> Floats:
 
 
 def _cuts(evidence: Evidence, saving: Floats) -> Floats:
-    """Bound what is lost over all traffic when everything below a rate moves down."""
+    """Bound what is lost over all traffic when everything familiar below a rate moves down; what is strange stays."""
     rate = rates(evidence.expected, saving)
     order = np.argsort(rate, kind="stable")
     share = evidence.weight[order] / evidence.weight.sum()
-    lost = evidence.gains[order]
+    lost = np.where(evidence.familiar >= FAMILIAR, evidence.gains, 0.0)[order]
     mean = np.cumsum(share * lost)
     error = np.sqrt(np.maximum(0.0, np.cumsum(share**2 * lost**2) - mean**2 / len(order)))
     upper = np.maximum.accumulate(mean + CERTAINTY * error + 1.0 / len(order))  # as if one more were lost than was seen

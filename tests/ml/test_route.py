@@ -10,7 +10,7 @@ import pytest
 
 from ml import artifact
 from ml.errors import ArtifactError, RowsError
-from ml.route import MAX_LOSS, RouteScorer, is_held_out
+from ml.route import MAX_LOSS, Loss, RouteScorer, is_held_out
 
 EASY = ("what is the capital of {}", "translate {} to French", "spell {} backwards")
 HARD = ("prove that {} is irrational", "integrate {} over the sphere", "how many primes divide {}")
@@ -180,3 +180,11 @@ def test_an_outcome_outside_its_range_or_a_weight_of_nothing_is_refused() -> Non
         RouteScorer.fit(["a"], [{"cheap": 7.0}], models=MODELS)
     with pytest.raises(RowsError, match="weight"):
         RouteScorer.fit(["a"], [{"cheap": 1.0}], models=MODELS, weights=[0.0])
+
+
+def test_a_strange_prompt_moves_only_where_it_is_expected_to_lose_nothing(learned: RouteScorer) -> None:
+    key = (MODELS[0], MODELS[1])
+    for mean, upper, moves in ((-0.3, -0.1, True), (-0.1, 0.05, False), (0.05, 0.08, False)):
+        loss = Loss(mean, upper, familiar=0.1, judged=1_000)
+        assert (learned.refusal(loss, key, 0.1, "traffic") == "") is moves
+        assert (learned.refusal(loss, key, 0.1, "request") == "") is (upper <= 0.1)
