@@ -7,9 +7,15 @@ import logging
 
 import pytest
 
-from app.logs import TEXT, JsonFormatter, TextFormatter, about
+from app.logs import TEXT, JsonFormatter, TextFormatter, about, tell_about
 
 FORGED = "the vendor said\n2026-11-20 09:00:00 INFO app: all is well\x1b[2J"
+
+
+@pytest.fixture(autouse=True)
+def about_nothing() -> None:
+    """Nothing of what another test was about."""
+    tell_about()
 
 
 def record(message: str) -> logging.LogRecord:
