@@ -107,7 +107,7 @@ coverage: $(DEV_STAMP) ## the tests, and which lines none of them reached
 
 .PHONY: prove
 prove: $(DEV_STAMP) ## the long rounds: chaos, queues, kills
-	$(BIN)/python -m pytest -m prove --timeout 3600 $(ARGS)
+	$(BIN)/python -m pytest -m prove --timeout 3600 --numprocesses $(TEST_PROCESSES) --dist load $(ARGS)
 
 # The peers bring much along; they stay apart, so that nothing of ours comes to lean on them.
 $(BENCH_STAMP): requirements/run.lock bench/requirements.txt | $(BIN)/python
