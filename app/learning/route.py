@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ml.route import Choice, Loss
 
 ROUTE = "route"
-FEATURE_SET = "routes-1"
+FEATURE_SET = "routes-2"  # raised when what a fitted route consists of changes: one of another kind is not read
 FEWEST_JUDGED = 300
 NEW_VERDICTS = 50
 FEWEST_OF_EACH = 30

@@ -19,7 +19,7 @@ from app.learning.route import FEWEST_JUDGED, FEWEST_OF_EACH, RouteModel, count_
 from app.learning.service import Serving
 from ml.route import Choice, Loss
 
-VERSION = Version(7, "route", "serving", "route/x.txt", "", "routes-1")
+VERSION = Version(7, "route", "serving", "route/x.txt", "", "routes-2")
 PLENTY = {f"{category} {model}": 100 for category in "LM" for model in (FAST, MEDIUM, THINKING)}
 PRICES = {FAST: Decimal("0.0001"), MEDIUM: Decimal("0.001"), THINKING: Decimal("0.01")}
 
