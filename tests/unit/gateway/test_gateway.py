@@ -3,79 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from app.errors import FatalError, LogicalError, PersistentError, ResourceError, StepError, StepParked, TransientError
-from app.gateway.fakes import FakeLedger, LocalGate, Said, ScriptedProvider
-from app.gateway.model import ChatAnswer, ChatRequest, ModelAnswer, ModelCall, Usage
+from app.errors import FatalError, PersistentError, ResourceError, StepError, StepParked, TransientError
+from app.gateway.fakes import FakeLedger, LocalGate, ScriptedProvider
+from app.gateway.model import ChatAnswer, ChatRequest, ModelCall, Usage
 from app.gateway.ports import Admission, OnText, Passage
-from app.gateway.registry import Registry
-from app.gateway.registry_file import load_registry
 from app.gateway.service import Gateway
-
-SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
-TODAY = dt.date(2026, 11, 20)
-
-
-def offer(provider: str, model: str, **more: Any) -> dict[str, Any]:
-    return {"provider": provider, "model": model, "prices": {"in": 1, "out": 2}, "context": 1000, **more}
-
-
-def registry() -> Registry:
-    return load_registry(
-        {
-            "api_keys": {"openai": ["OPENAI_API_KEY"], "other": ["OTHER_API_KEY"]},
-            "models": {
-                "strong": {
-                    "offers": [offer("openai", "s1"), offer("other", "s2")],
-                    "fallbacks": ["weak"],
-                    "temperature": 0.8,
-                    "max_tokens": 100,
-                },
-                "weak": {"offers": [offer("openai", "w1")], "max_tokens": 50},
-                "film": {"kind": "video", "offers": [offer("openai", "f1")]},
-                "gone": {"offers": [offer("openai", "g1", retires_on="2026-01-01")]},
-            },
-        }
-    )
-
-
-class World:
-    """A gateway and everything around it that a test looks at."""
-
-    def __init__(self, *says: Said, other: list[Said] | None = None) -> None:
-        self.openai = ScriptedProvider(list(says) or ["ok"])
-        self.other = ScriptedProvider(other or ["ok"], name="other")
-        providers = {"openai": self.openai} if other is None else {"openai": self.openai, "other": self.other}
-        self.gate = LocalGate()
-        self.ledger = FakeLedger()
-        self.gateway = Gateway(registry(), providers, gate=self.gate, today=lambda: TODAY)
-
-    def ask(self, model: str = "strong", prompt: str = "hello", **more: Any) -> ModelAnswer:
-        return asyncio.run(self.gateway.complete(ModelCall(model, prompt, **more), self.ledger))
-
-    def fail(self, kind: type[BaseException], model: str = "strong", **more: Any) -> Any:
-        with pytest.raises(kind) as caught:
-            self.ask(model, **more)
-        return caught.value
-
-    @property
-    def statuses(self) -> list[str]:
-        return [row.status for row in self.ledger.rows]
-
-    @property
-    def asked(self) -> list[str]:
-        return [request.model for request in self.openai.requests]
-
-
-def broken(
-    kind: type[StepError] = TransientError, blame: str = "model", *, sent: bool = False, **more: Any
-) -> StepError:
-    return kind("broken", sent=sent, blame=blame, **more)
+from tests.unit.gateway.world import TODAY, World, broken, registry
 
 
 def test_an_answer_is_written_before_it_is_given() -> None:
@@ -436,91 +374,6 @@ def test_a_stored_request_goes_to_the_model_and_with_the_parameters_of_today() -
 
     sent = world.openai.requests[0]
     assert (sent.model, sent.extra, sent.max_tokens, sent.temperature) == ("w1", {}, 50, None)
-
-
-def test_an_unusable_answer_is_asked_for_again_with_the_complaint() -> None:
-    world = World('{"n": "one"}', '{"n": 1}')
-
-    answer = world.ask(config={"response_schema": SCHEMA})
-
-    assert (answer.output, answer.requests) == ({"n": 1}, 2)
-    assert world.statuses == ["rejected", "answered"]
-    repair = world.openai.requests[1].messages
-    assert repair[-2] == {"role": "assistant", "content": '{"n": "one"}'}
-    assert "$.n" in repair[-1]["content"]
-    assert answer.cost_usd == world.ledger.spent_usd
-
-
-def test_three_unusable_answers_are_enough_and_a_retry_of_the_step_buys_no_fourth() -> None:
-    world = World("nonsense")
-
-    first = world.fail(LogicalError, config={"response_schema": SCHEMA})
-    world.ledger = world.ledger.retry()
-    second = world.fail(LogicalError, config={"response_schema": SCHEMA})
-
-    assert first.details["final"]
-    assert second.details["final"]
-    assert len(world.asked) == 3
-    assert world.statuses == ["rejected"] * 3
-
-
-def test_a_step_retried_in_the_middle_of_its_repairs_goes_on_where_it_was() -> None:
-    world = World("nonsense", broken(), '{"n": 2}')
-    world.fail(TransientError, config={"response_schema": SCHEMA})
-    world.ledger = world.ledger.retry()
-
-    answer = world.ask(config={"response_schema": SCHEMA})
-
-    assert answer.output == {"n": 2}
-    assert len(world.openai.requests[-1].messages) == 3
-    assert answer.requests == 2
-
-
-@pytest.mark.parametrize("text", ["", "  \n"])
-def test_an_empty_answer_is_unusable(text: str) -> None:
-    world = World(text, "there")
-
-    assert world.ask().output == "there"
-    assert world.statuses == ["rejected", "answered"]
-
-
-def said(text: str = "", reason: str = "stop", refusal: str = "") -> ChatAnswer:
-    return ChatAnswer(text, reason, "s1", "id", Usage(1, 1), refusal)
-
-
-def test_an_answer_cut_off_is_asked_to_be_briefer() -> None:
-    world = World(said('{"n": ', "length"), '{"n": 3}')
-
-    assert world.ask(config={"response_schema": SCHEMA}).output == {"n": 3}
-    assert "briefer" in world.openai.requests[1].messages[-1]["content"]
-
-
-def test_a_text_cut_off_at_its_limit_is_still_an_answer() -> None:
-    world = World(said("half a", "length"))
-
-    answer = world.ask()
-
-    assert (answer.output, answer.finish_reason) == ("half a", "length")
-
-
-@pytest.mark.parametrize("refusal", [said(refusal="I cannot"), said(reason="content_filter")])
-def test_a_model_that_refuses_is_paid_and_another_is_asked(refusal: ChatAnswer) -> None:
-    world = World(refusal, "I can")
-
-    answer = world.ask()
-
-    assert (answer.model, answer.output) == ("weak", "I can")
-    assert world.statuses == ["rejected", "answered"]
-    assert world.ledger.spent_usd == answer.cost_usd
-
-
-def test_when_all_refuse_the_first_refusal_is_what_is_told() -> None:
-    world = World(said(refusal="not this"), said(refusal="nor this"))
-
-    error = world.fail(PersistentError)
-
-    assert "not this" in str(error)
-    assert error.code == "refused"
 
 
 def test_a_call_that_is_cancelled_leaves_no_open_row() -> None:
